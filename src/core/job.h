@@ -1,0 +1,182 @@
+// The vocabulary of one request on its way from a dialect (api) through the scheduler and the worker to the engine, and
+// of what comes back. No JSON, no HTTP, no llama.cpp: each room translates at its own wall.
+//
+// Plain values: copy, move, send over a socket (worker/protocol.h). Not thread-safe, as any value.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/result.h"
+
+namespace corral {
+
+// Identifies a job on one worker; given out by the worker's client side, never reused.
+enum class JobId : std::uint64_t {};
+
+using Token = std::int32_t;
+
+// What a model can do, as `capabilities` on the wire names it (http-api.md section 2.15).
+enum class Capability { kCompletion, kEmbedding, kVision, kAudio, kTools, kInsert, kThinking, kImage };
+std::string_view CapabilityName(Capability capability);
+
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments_json = "{}";  // always an object
+  int index = 0;
+};
+
+struct ChatMessage {
+  std::string role;  // lower case: system, user, assistant, tool, or whatever the client sent
+  std::string content;
+  std::string thinking;
+  std::vector<std::string> images;  // decoded bytes of an image or a sound
+  std::vector<ToolCall> tool_calls;
+  std::string tool_name;
+  std::string tool_call_id;
+};
+
+// The request's `think`: absent, off, or on with a level.
+struct Think {
+  bool is_on = false;
+  std::string level;  // "high", "medium", "low", "max"; empty for a plain true or false
+};
+
+// Sampling, in the field's words. Defaults are Ollama's (api/types.go, DefaultOptions).
+struct SamplingOptions {
+  std::int64_t seed = -1;  // negative: random
+  int num_predict = -1;    // most tokens to generate; negative: 10 * num_ctx; 0: evaluate the prompt only
+  int num_keep = 4;        // prompt tokens that a context shift keeps
+  int top_k = 40;          // <= 0: off
+  float top_p = 0.9F;
+  float min_p = 0.0F;
+  float typical_p = 1.0F;
+  int repeat_last_n = 64;  // 0: off, -1: the whole context
+  float temperature = 0.8F;
+  float repeat_penalty = 1.0F;
+  float presence_penalty = 0.0F;
+  float frequency_penalty = 0.0F;
+  std::vector<std::string> stop;
+};
+
+// How the prompt is made. The engine renders: it owns the vocabulary and the templates.
+struct PromptSource {
+  enum class Kind : std::uint8_t {
+    kRaw,       // `text` as it is
+    kMessages,  // `messages` through go_template if not empty, else through the model's own Jinja template
+    kInsert,    // `text` and `suffix` through go_template (fill in the middle)
+  };
+  Kind kind = Kind::kRaw;
+  std::string text;
+  std::string suffix;
+  std::vector<ChatMessage> messages;
+  std::string go_template;  // Modelfile TEMPLATE or the request's; empty: the GGUF's chat template
+  std::string tools_json;   // the request's `tools` array as JSON text; empty: none
+  std::optional<Think> think;
+  std::vector<Token> context;  // `context` of an earlier /api/generate: put in front of the rendered prompt
+};
+
+struct GenerateJob {
+  PromptSource prompt;
+  SamplingOptions sampling;
+  std::string format_json;  // "": free text; "\"json\"": any object; else a JSON Schema
+  int num_ctx = 4096;       // most tokens of this sequence, prompt and answer
+  bool truncate = true;     // drop old messages, then cut the middle of the prompt, when it is too long
+  bool shift = true;        // slide the context when it fills up while generating
+  bool logprobs = false;
+  int top_logprobs = 0;
+  bool want_context = false;      // the final record carries the tokens of prompt and answer
+  bool render_only = false;       // stop after rendering: Finish::rendered_prompt
+  bool is_chat = false;           // /api/chat and its relatives: split tool calls and thinking
+};
+
+struct EmbedJob {
+  std::vector<std::string> texts;
+  int num_ctx = 4096;      // most tokens of a text
+  bool truncate = true;    // cut the end of a text that is too long; false: kInvalidArgument
+  bool normalize = true;   // to Euclidean norm 1
+};
+
+struct TokenLogprob {
+  std::string token;  // may be part of a UTF-8 character
+  float logprob = 0;  // natural logarithm, <= 0
+  std::vector<TokenLogprob> top;  // best first; the inner ones have no `top`
+};
+
+// A part of an answer, whole code points. Any field may be empty.
+struct Piece {
+  std::string text;
+  std::string thinking;
+  std::vector<ToolCall> tool_calls;
+  std::vector<TokenLogprob> logprobs;
+};
+
+enum class DoneReason : std::uint8_t { kStop, kLength };
+
+// The end of a GenerateJob that went well.
+struct Finish {
+  DoneReason reason = DoneReason::kStop;
+  std::int64_t prompt_tokens = 0;  // the whole prompt, reused or evaluated
+  std::int64_t reused_tokens = 0;  // of these, taken from a shared or parked prefix
+  std::int64_t eval_tokens = 0;    // generated
+  std::chrono::nanoseconds prompt_eval_time{0};
+  std::chrono::nanoseconds eval_time{0};
+  std::vector<Token> context;   // only if GenerateJob::want_context
+  std::string rendered_prompt;  // only if GenerateJob::render_only
+};
+
+// The end of an EmbedJob that went well: one vector a text, in order.
+struct Embeddings {
+  std::vector<std::vector<float>> vectors;  // shape [texts][n_embd]
+  std::int64_t prompt_tokens = 0;
+};
+
+// What a job's owner hears: any number of Piece, then exactly one of the others.
+using JobEvent = std::variant<Piece, Finish, Embeddings, Error>;
+inline bool IsLast(const JobEvent& event) { return !std::holds_alternative<Piece>(event); }
+
+// What a worker was asked to load. File descriptors travel beside it: the sandboxed child opens no path.
+struct LoadOptions {
+  int num_ctx = 4096;         // most tokens of one sequence
+  int n_slots = 1;            // sequences that decode at once; the cell pool is num_ctx * n_slots
+  int num_batch = 512;        // tokens of a llama_decode at most
+  int num_gpu = -1;           // layers on the GPU; -1: as many as fit, 0: none
+  int main_gpu = -1;          // -1: unset
+  int num_thread = 0;         // 0: what the cgroup, the cpuset and the cores allow
+  int use_mmap = -1;          // -1: by the room's own rule, 0: no, 1: yes
+  bool flash_attention = true;
+  std::string kv_cache_type;  // "": f16
+  std::int64_t prefix_cache_bytes = 0;  // budget for parked prefixes in host RAM
+};
+
+// What a worker says of a model once it is loaded.
+struct ModelFacts {
+  int n_ctx_train = 0;
+  int n_ctx_seq = 0;  // most tokens of one sequence, as loaded
+  int n_slots = 0;
+  int n_embd = 0;
+  int n_vocab = 0;
+  int n_threads = 0;
+  bool has_chat_template = false;
+  bool is_embedding = false;     // the GGUF names a pooling type
+  std::int64_t size_bytes = 0;   // weights, KV cells and compute buffers, all memory
+  std::int64_t vram_bytes = 0;   // of these, on a GPU
+};
+
+// Counters of a worker since its start, for /metrics.
+struct EngineCounters {
+  std::int64_t prompt_tokens_evaluated = 0;
+  std::int64_t prompt_tokens_reused = 0;
+  std::int64_t tokens_generated = 0;
+  std::int64_t decode_calls = 0;
+  std::int64_t jobs_running = 0;
+  std::int64_t jobs_waiting = 0;
+  std::int64_t parked_bytes = 0;
+};
+
+}  // namespace corral
