@@ -24,6 +24,9 @@ if(CORRAL_SANITIZE)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
 endif()
+if(CORRAL_FUZZ) # coverage of all our code for the fuzzers to steer by
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 
 # Asio and Beast: no deprecated names, C++20 coroutines, errors as values.
 add_library(corral_asio INTERFACE)
