@@ -1,27 +1,30 @@
-// The file seam: everything that writes users' files goes through a FileSystem, so that tests can fail the n-th write, fill
-// the disk or lose what was not synced.
+// The file seam: everything that writes users' files goes through a FileSystem, so that tests can
+// fail the n-th write, fill the disk or lose what was not synced (core/faulty_files.h).
 //
-// RealFileSystem is thread-safe and blocking. Errors: kNotFound, kForbidden, kIo with the operating system's text.
+// Thread-safe and blocking (disk). Errors: kNotFound, kForbidden, kAlreadyExists, kIo with the
+// operating system's text and what was being done, without paths; a caller that may name the file
+// adds it with Error::Within.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/result.h"
 
 namespace corral {
 
-// A new file on its way to its name. Destroyed without Commit: the temporary file is removed. One thread at a time.
+// A new file on its way to its name. Destroyed without Commit: the temporary file is removed. One
+// thread at a time.
 class PendingFile {
  public:
   virtual ~PendingFile() = default;
   virtual Status Append(std::string_view bytes) = 0;
-  // fsync, rename to `final_name` in the folder it was made for (or below), fsync that folder.
+  // fsync, rename to `final_path`, fsync its folder, which must exist on the same file system.
+  // Replaces what is there. After an error the old file is still there, whole, or (when only the
+  // last step failed) the new one is.
   virtual Status Commit(const std::filesystem::path& final_path) = 0;
   virtual const std::filesystem::path& temporary_path() const = 0;
 };
@@ -29,16 +32,20 @@ class PendingFile {
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
-  // Makes `folder` and its parents (0755).
+  // Makes `folder` and its parents (0755, less the umask). Those that exist stay as they are.
   virtual Status MakeFolders(const std::filesystem::path& folder) = 0;
-  // A new temporary file in `folder` whose name begins with `prefix`; 0644 once committed.
-  virtual Result<std::unique_ptr<PendingFile>> Create(const std::filesystem::path& folder, std::string_view prefix) = 0;
+  // A new temporary file in `folder` whose name begins with `prefix` and goes on with 16 hex
+  // digits; mode 0644 (less the umask).
+  virtual Result<std::unique_ptr<PendingFile>> Create(const std::filesystem::path& folder,
+                                                      std::string_view prefix) = 0;
   // Create + Append + Commit.
   Status WriteAtomically(const std::filesystem::path& file, std::string_view bytes);
-  virtual Status Remove(const std::filesystem::path& file) = 0;  // kNotFound if absent; fsyncs the folder
+  virtual Status Remove(
+      const std::filesystem::path& file) = 0;  // kNotFound if absent; fsyncs the folder
+  // Replaces `to`; fsyncs both folders.
   virtual Status Rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
-  virtual Status Touch(const std::filesystem::path& file) = 0;   // mtime = now
-  // At most `max_bytes`, else kTooLarge.
+  virtual Status Touch(const std::filesystem::path& file) = 0;  // mtime = now
+  // At most `max_bytes`, else kTooLarge. Follows links; kIo for what is no plain file.
   virtual Result<std::string> Read(const std::filesystem::path& file, std::uint64_t max_bytes) = 0;
 };
 
@@ -67,5 +74,8 @@ class UniqueFd {
  private:
   int fd_ = -1;
 };
+
+// write(2) until all is written; EINTR is tried again. Errors as above.
+Status WriteAll(int fd, std::string_view bytes);
 
 }  // namespace corral

@@ -1,5 +1,5 @@
-// What this machine, as the container sees it, allows: processors and memory. Pure readers of /proc and /sys/fs/cgroup below a
-// root folder that tests replace. Thread-safe, blocking (small reads).
+// What this machine, as the container sees it, allows: processors and memory. Pure readers of /proc
+// and /sys/fs/cgroup below a root folder that tests replace. Thread-safe, blocking (small reads).
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,13 @@
 namespace corral {
 
 struct HostFacts {
-  int physical_cores = 1;       // of the cpuset this process may use
-  int logical_cpus = 1;         // of the cpuset
-  double cpu_quota = 0;         // processors by the cgroup's quota (v1 or v2, the tightest of the nested groups); 0: none
-  std::int64_t memory_total_bytes = 0;      // the least of the host's and the cgroup's limits
-  std::int64_t memory_available_bytes = 0;  // cgroup: limit - (usage - inactive_file); host: MemAvailable; the least
+  int physical_cores = 1;  // of the cpuset this process may use
+  int logical_cpus = 1;    // of the cpuset
+  double cpu_quota =
+      0;  // processors by the cgroup's quota (v1 or v2, the tightest of the nested groups); 0: none
+  std::int64_t memory_total_bytes = 0;  // the least of the host's and the cgroup's limits
+  std::int64_t memory_available_bytes =
+      0;  // cgroup: limit - (usage - inactive_file); host: MemAvailable; the least
   // Threads for computing: min(physical cores, quota rounded up), at least 1.
   int ComputeThreads() const;
 };

@@ -1,5 +1,6 @@
-// The vocabulary of one request on its way from a dialect (api) through the scheduler and the worker to the engine, and
-// of what comes back. No JSON, no HTTP, no llama.cpp: each room translates at its own wall.
+// The vocabulary of one request on its way from a dialect (api) through the scheduler and the
+// worker to the engine, and of what comes back. No JSON, no HTTP, no llama.cpp: each room
+// translates at its own wall.
 //
 // Plain values: copy, move, send over a socket (worker/protocol.h). Not thread-safe, as any value.
 #pragma once
@@ -21,7 +22,16 @@ enum class JobId : std::uint64_t {};
 using Token = std::int32_t;
 
 // What a model can do, as `capabilities` on the wire names it (http-api.md section 2.15).
-enum class Capability { kCompletion, kEmbedding, kVision, kAudio, kTools, kInsert, kThinking, kImage };
+enum class Capability {
+  kCompletion,
+  kEmbedding,
+  kVision,
+  kAudio,
+  kTools,
+  kInsert,
+  kThinking,
+  kImage
+};
 std::string_view CapabilityName(Capability capability);
 
 struct ToolCall {
@@ -50,9 +60,10 @@ struct Think {
 // Sampling, in the field's words. Defaults are Ollama's (api/types.go, DefaultOptions).
 struct SamplingOptions {
   std::int64_t seed = -1;  // negative: random
-  int num_predict = -1;    // most tokens to generate; negative: 10 * num_ctx; 0: evaluate the prompt only
-  int num_keep = 4;        // prompt tokens that a context shift keeps
-  int top_k = 40;          // <= 0: off
+  int num_predict =
+      -1;            // most tokens to generate; negative: 10 * num_ctx; 0: evaluate the prompt only
+  int num_keep = 4;  // prompt tokens that a context shift keeps
+  int top_k = 40;    // <= 0: off
   float top_p = 0.9F;
   float min_p = 0.0F;
   float typical_p = 1.0F;
@@ -68,7 +79,8 @@ struct SamplingOptions {
 struct PromptSource {
   enum class Kind : std::uint8_t {
     kRaw,       // `text` as it is
-    kMessages,  // `messages` through go_template if not empty, else through the model's own Jinja template
+    kMessages,  // `messages` through go_template if not empty, else through the model's own Jinja
+                // template
     kInsert,    // `text` and `suffix` through go_template (fill in the middle)
   };
   Kind kind = Kind::kRaw;
@@ -78,7 +90,8 @@ struct PromptSource {
   std::string go_template;  // Modelfile TEMPLATE or the request's; empty: the GGUF's chat template
   std::string tools_json;   // the request's `tools` array as JSON text; empty: none
   std::optional<Think> think;
-  std::vector<Token> context;  // `context` of an earlier /api/generate: put in front of the rendered prompt
+  std::vector<Token>
+      context;  // `context` of an earlier /api/generate: put in front of the rendered prompt
 };
 
 struct GenerateJob {
@@ -86,25 +99,26 @@ struct GenerateJob {
   SamplingOptions sampling;
   std::string format_json;  // "": free text; "\"json\"": any object; else a JSON Schema
   int num_ctx = 4096;       // most tokens of this sequence, prompt and answer
-  bool truncate = true;     // drop old messages, then cut the middle of the prompt, when it is too long
-  bool shift = true;        // slide the context when it fills up while generating
+  bool truncate =
+      true;           // drop old messages, then cut the middle of the prompt, when it is too long
+  bool shift = true;  // slide the context when it fills up while generating
   bool logprobs = false;
   int top_logprobs = 0;
-  bool want_context = false;      // the final record carries the tokens of prompt and answer
-  bool render_only = false;       // stop after rendering: Finish::rendered_prompt
-  bool is_chat = false;           // /api/chat and its relatives: split tool calls and thinking
+  bool want_context = false;  // the final record carries the tokens of prompt and answer
+  bool render_only = false;   // stop after rendering: Finish::rendered_prompt
+  bool is_chat = false;       // /api/chat and its relatives: split tool calls and thinking
 };
 
 struct EmbedJob {
   std::vector<std::string> texts;
-  int num_ctx = 4096;      // most tokens of a text
-  bool truncate = true;    // cut the end of a text that is too long; false: kInvalidArgument
-  bool normalize = true;   // to Euclidean norm 1
+  int num_ctx = 4096;     // most tokens of a text
+  bool truncate = true;   // cut the end of a text that is too long; false: kInvalidArgument
+  bool normalize = true;  // to Euclidean norm 1
 };
 
 struct TokenLogprob {
-  std::string token;  // may be part of a UTF-8 character
-  float logprob = 0;  // natural logarithm, <= 0
+  std::string token;              // may be part of a UTF-8 character
+  float logprob = 0;              // natural logarithm, <= 0
   std::vector<TokenLogprob> top;  // best first; the inner ones have no `top`
 };
 
@@ -140,17 +154,18 @@ struct Embeddings {
 using JobEvent = std::variant<Piece, Finish, Embeddings, Error>;
 inline bool IsLast(const JobEvent& event) { return !std::holds_alternative<Piece>(event); }
 
-// What a worker was asked to load. File descriptors travel beside it: the sandboxed child opens no path.
+// What a worker was asked to load. File descriptors travel beside it: the sandboxed child opens no
+// path.
 struct LoadOptions {
-  int num_ctx = 4096;         // most tokens of one sequence
-  int n_slots = 1;            // sequences that decode at once; the cell pool is num_ctx * n_slots
-  int num_batch = 512;        // tokens of a llama_decode at most
-  int num_gpu = -1;           // layers on the GPU; -1: as many as fit, 0: none
-  int main_gpu = -1;          // -1: unset
-  int num_thread = 0;         // 0: what the cgroup, the cpuset and the cores allow
-  int use_mmap = -1;          // -1: by the room's own rule, 0: no, 1: yes
+  int num_ctx = 4096;   // most tokens of one sequence
+  int n_slots = 1;      // sequences that decode at once; the cell pool is num_ctx * n_slots
+  int num_batch = 512;  // tokens of a llama_decode at most
+  int num_gpu = -1;     // layers on the GPU; -1: as many as fit, 0: none
+  int main_gpu = -1;    // -1: unset
+  int num_thread = 0;   // 0: what the cgroup, the cpuset and the cores allow
+  int use_mmap = -1;    // -1: by the room's own rule, 0: no, 1: yes
   bool flash_attention = true;
-  std::string kv_cache_type;  // "": f16
+  std::string kv_cache_type;            // "": f16
   std::int64_t prefix_cache_bytes = 0;  // budget for parked prefixes in host RAM
 };
 
@@ -163,9 +178,9 @@ struct ModelFacts {
   int n_vocab = 0;
   int n_threads = 0;
   bool has_chat_template = false;
-  bool is_embedding = false;     // the GGUF names a pooling type
-  std::int64_t size_bytes = 0;   // weights, KV cells and compute buffers, all memory
-  std::int64_t vram_bytes = 0;   // of these, on a GPU
+  bool is_embedding = false;    // the GGUF names a pooling type
+  std::int64_t size_bytes = 0;  // weights, KV cells and compute buffers, all memory
+  std::int64_t vram_bytes = 0;  // of these, on a GPU
 };
 
 // Counters of a worker since its start, for /metrics.

@@ -1,5 +1,6 @@
-// A bounded queue between threads. Full: TryPush says so, Push waits until a deadline; a waiting producer also wakes on Close.
-// Closed: pushes are refused; what is inside is still popped; then Pop returns nullopt.
+// A bounded queue between threads. Full: TryPush says so, Push waits until a deadline; a waiting
+// producer also wakes on Close. Closed: pushes are refused; what is inside is still popped; then
+// Pop returns nullopt.
 #pragma once
 
 #include <condition_variable>
@@ -50,7 +51,8 @@ class BoundedQueue {
     std::optional<T> value;
     {
       std::unique_lock lock(mutex_);
-      if (!WaitFor(not_empty_, lock, deadline, [this] { return is_closed_ || !values_.empty(); })) return std::nullopt;
+      if (!WaitFor(not_empty_, lock, deadline, [this] { return is_closed_ || !values_.empty(); }))
+        return std::nullopt;
       if (values_.empty()) return std::nullopt;
       value.emplace(std::move(values_.front()));
       values_.pop_front();
@@ -79,8 +81,8 @@ class BoundedQueue {
 
  private:
   template <class Predicate>
-  static bool WaitFor(std::condition_variable& event, std::unique_lock<std::mutex>& lock, Deadline deadline,
-                      Predicate predicate) {
+  static bool WaitFor(std::condition_variable& event, std::unique_lock<std::mutex>& lock,
+                      Deadline deadline, Predicate predicate) {
     if (deadline == kNoDeadline) {
       event.wait(lock, predicate);
       return true;

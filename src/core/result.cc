@@ -9,20 +9,34 @@ namespace corral {
 
 std::string_view CodeName(Code code) {
   switch (code) {
-    case Code::kInvalidArgument: return "invalid argument";
-    case Code::kUnauthorized: return "unauthorized";
-    case Code::kForbidden: return "forbidden";
-    case Code::kNotFound: return "not found";
-    case Code::kAlreadyExists: return "already exists";
-    case Code::kTooLarge: return "too large";
-    case Code::kBusy: return "busy";
-    case Code::kDeadline: return "deadline";
-    case Code::kUpstream: return "upstream";
-    case Code::kNoMemory: return "no memory";
-    case Code::kCorrupt: return "corrupt";
-    case Code::kIo: return "io";
-    case Code::kInternal: return "internal";
-    case Code::kCancelled: return "cancelled";
+    case Code::kInvalidArgument:
+      return "invalid argument";
+    case Code::kUnauthorized:
+      return "unauthorized";
+    case Code::kForbidden:
+      return "forbidden";
+    case Code::kNotFound:
+      return "not found";
+    case Code::kAlreadyExists:
+      return "already exists";
+    case Code::kTooLarge:
+      return "too large";
+    case Code::kBusy:
+      return "busy";
+    case Code::kDeadline:
+      return "deadline";
+    case Code::kUpstream:
+      return "upstream";
+    case Code::kNoMemory:
+      return "no memory";
+    case Code::kCorrupt:
+      return "corrupt";
+    case Code::kIo:
+      return "io";
+    case Code::kInternal:
+      return "internal";
+    case Code::kCancelled:
+      return "cancelled";
   }
   return "internal";
 }
@@ -30,7 +44,8 @@ std::string_view CodeName(Code code) {
 Error ErrnoError(int errno_value, std::string_view doing) {
   Code code = Code::kIo;
   if (errno_value == ENOENT || errno_value == ENOTDIR) code = Code::kNotFound;
-  if (errno_value == EACCES || errno_value == EPERM || errno_value == EROFS) code = Code::kForbidden;
+  if (errno_value == EACCES || errno_value == EPERM || errno_value == EROFS)
+    code = Code::kForbidden;
   if (errno_value == EEXIST) code = Code::kAlreadyExists;
   return Error{code, std::string(doing) + ": " + std::strerror(errno_value)};
 }

@@ -1,7 +1,8 @@
-// Errors are values. Every room's public function returns Result<T> or Status; exceptions stay inside a file.
+// Errors are values. Every room's public function returns Result<T> or Status; exceptions stay
+// inside a file.
 //
-// Thread-safe in the way of any value type. A message is written for people and is safe to show to an API client:
-// it never holds a secret, a prompt or a path that the client did not name.
+// Thread-safe in the way of any value type. A message is written for people and is safe to show to
+// an API client: it never holds a secret, a prompt or a path that the client did not name.
 #pragma once
 
 #include <string>
@@ -36,7 +37,8 @@ struct Error {
   Code code = Code::kInternal;
   std::string message;
 
-  // Puts what was being done in front: Error{"no such file"}.Within("read manifest") is "read manifest: no such file".
+  // Puts what was being done in front: Error{"no such file"}.Within("read manifest") is "read
+  // manifest: no such file".
   Error Within(std::string_view doing) && {
     message.insert(0, ": ");
     message.insert(0, doing);
@@ -54,7 +56,8 @@ inline tl::unexpected<Error> Fail(Code code, std::string message) {
 }
 inline tl::unexpected<Error> Fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
 
-// An Error with the text of an errno value: Code::kNotFound for ENOENT, kForbidden for EACCES/EPERM/EROFS, else kIo.
+// An Error with the text of an errno value: Code::kNotFound for ENOENT, kForbidden for
+// EACCES/EPERM/EROFS, else kIo.
 Error ErrnoError(int errno_value, std::string_view doing);
 
 namespace internal {
@@ -63,19 +66,20 @@ namespace internal {
 
 }  // namespace corral
 
-// CORRAL_TRY(const Manifest manifest, store.Load(name));   declares or assigns, or returns the error
-// CORRAL_TRY_STATUS(store.Delete(name));
+// CORRAL_TRY(const Manifest manifest, store.Load(name));   declares or assigns, or returns the
+// error CORRAL_TRY_STATUS(store.Delete(name));
 #define CORRAL_CONCAT_(a, b) a##b
 #define CORRAL_CONCAT(a, b) CORRAL_CONCAT_(a, b)
-#define CORRAL_TRY_(temporary, target, expression)                               \
-  auto temporary = (expression);                                                 \
+#define CORRAL_TRY_(temporary, target, expression)                                        \
+  auto temporary = (expression);                                                          \
   if (!temporary) return ::tl::unexpected<::corral::Error>(std::move(temporary).error()); \
   target = std::move(*temporary)
-#define CORRAL_TRY(target, ...) CORRAL_TRY_(CORRAL_CONCAT(corral_try_, __LINE__), target, (__VA_ARGS__))
-#define CORRAL_TRY_STATUS(...)                                                              \
-  do {                                                                                      \
-    if (auto corral_status = (__VA_ARGS__); !corral_status)                                 \
-      return ::tl::unexpected<::corral::Error>(std::move(corral_status).error());           \
+#define CORRAL_TRY(target, ...) \
+  CORRAL_TRY_(CORRAL_CONCAT(corral_try_, __LINE__), target, (__VA_ARGS__))
+#define CORRAL_TRY_STATUS(...)                                                    \
+  do {                                                                            \
+    if (auto corral_status = (__VA_ARGS__); !corral_status)                       \
+      return ::tl::unexpected<::corral::Error>(std::move(corral_status).error()); \
   } while (false)
 
 // For our own mistakes only; stays on in release and aborts. Input from outside never reaches one.

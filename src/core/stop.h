@@ -1,7 +1,9 @@
-// Cancellation with a reason: one StopSource a request (or a piece of shared work), many StopTokens.
+// Cancellation with a reason: one StopSource a request (or a piece of shared work), many
+// StopTokens.
 //
-// A token is looked at before enqueueing, after dequeueing, before every batch and every 1 MiB of I/O. Thread-safe.
-// Deadlines are absolute times on the steady clock and are passed down beside the token.
+// A token is looked at before enqueueing, after dequeueing, before every batch and every 1 MiB of
+// I/O. Thread-safe. Deadlines are absolute times on the steady clock and are passed down beside the
+// token.
 #pragma once
 
 #include <atomic>
@@ -38,7 +40,9 @@ class StopToken {
   // The Error for Reason(): kCancelled, kDeadline or kBusy (shutdown).
   Error ToError() const;
   // For std::stop_callback. A default StopToken gives one that never stops.
-  std::stop_token std_token() const { return state_ ? state_->source.get_token() : std::stop_token(); }
+  std::stop_token std_token() const {
+    return state_ ? state_->source.get_token() : std::stop_token();
+  }
 
  private:
   friend class StopSource;
@@ -67,7 +71,8 @@ class StopSource {
   std::shared_ptr<StopToken::State> state_;
 };
 
-// Runs `callback` once when the token stops (at once, on this thread, if it has stopped already), until destroyed.
+// Runs `callback` once when the token stops (at once, on this thread, if it has stopped already),
+// until destroyed.
 class StopCallback {
  public:
   StopCallback(const StopToken& token, std::function<void()> callback)
