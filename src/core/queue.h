@@ -1,20 +1,22 @@
 // A bounded queue between threads. Full: TryPush says so, Push waits until a deadline; a waiting
-// producer also wakes on Close. Closed: pushes are refused; what is inside is still popped; then
-// Pop returns nullopt.
+// producer also wakes on Close and when its token stops. Closed: pushes are refused; what is inside
+// is still popped; then Pop returns nullopt.
+//
+// Thread-safe; any number of producers and consumers; first in, first out. With capacity 0 it is
+// always full.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <utility>
 
+#include "core/mutex.h"
 #include "core/stop.h"
 
 namespace corral {
 
-enum class PushResult { kPushed, kFull, kClosed };
+enum class PushResult { kPushed, kFull, kClosed, kCancelled };
 
 template <class T>
 class BoundedQueue {
@@ -24,77 +26,86 @@ class BoundedQueue {
   // Never waits. `value` is moved from only when pushed.
   PushResult TryPush(T&& value) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (is_closed_) return PushResult::kClosed;
       if (values_.size() >= capacity_) return PushResult::kFull;
       values_.push_back(std::move(value));
     }
-    not_empty_.notify_one();
+    not_empty_.NotifyOne();
     return PushResult::kPushed;
   }
 
-  // kFull once the deadline has passed.
-  PushResult Push(T&& value, Deadline deadline = kNoDeadline) {
+  // kFull once the deadline has passed, kCancelled once `stop` has stopped. `value` is moved from
+  // only when pushed.
+  PushResult Push(T&& value, Deadline deadline = kNoDeadline, const StopToken& stop = {}) {
+    const StopCallback wake(
+        stop, [this] { WakeAll(); });  // made and ended without the lock, which it takes
     {
-      std::unique_lock lock(mutex_);
-      const auto has_room = [this] { return is_closed_ || values_.size() < capacity_; };
-      if (!WaitFor(not_full_, lock, deadline, has_room)) return PushResult::kFull;
-      if (is_closed_) return PushResult::kClosed;
+      const MutexLock lock(mutex_);
+      for (bool is_late = false;;) {
+        if (is_closed_) return PushResult::kClosed;
+        if (stop.StopRequested()) return PushResult::kCancelled;
+        if (values_.size() < capacity_) break;
+        if (is_late) return PushResult::kFull;
+        is_late = !not_full_.WaitUntil(mutex_, deadline);
+      }
       values_.push_back(std::move(value));
     }
-    not_empty_.notify_one();
+    not_empty_.NotifyOne();
     return PushResult::kPushed;
   }
 
-  // nullopt: closed and empty, or the deadline has passed.
-  std::optional<T> Pop(Deadline deadline = kNoDeadline) {
+  // nullopt: closed and empty, the deadline has passed, or `stop` has stopped (whatever is inside
+  // stays inside).
+  std::optional<T> Pop(Deadline deadline = kNoDeadline, const StopToken& stop = {}) {
+    const StopCallback wake(stop, [this] { WakeAll(); });
     std::optional<T> value;
     {
-      std::unique_lock lock(mutex_);
-      if (!WaitFor(not_empty_, lock, deadline, [this] { return is_closed_ || !values_.empty(); }))
-        return std::nullopt;
-      if (values_.empty()) return std::nullopt;
+      const MutexLock lock(mutex_);
+      for (bool is_late = false;;) {
+        if (stop.StopRequested()) return std::nullopt;
+        if (!values_.empty()) break;
+        if (is_closed_ || is_late) return std::nullopt;
+        is_late = !not_empty_.WaitUntil(mutex_, deadline);
+      }
       value.emplace(std::move(values_.front()));
       values_.pop_front();
     }
-    not_full_.notify_one();
+    not_full_.NotifyOne();
     return value;
   }
 
   void Close() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       is_closed_ = true;
     }
-    not_empty_.notify_all();
-    not_full_.notify_all();
+    not_empty_.NotifyAll();
+    not_full_.NotifyAll();
   }
 
   std::size_t Size() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return values_.size();
   }
   bool IsClosed() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return is_closed_;
   }
 
  private:
-  template <class Predicate>
-  static bool WaitFor(std::condition_variable& event, std::unique_lock<std::mutex>& lock,
-                      Deadline deadline, Predicate predicate) {
-    if (deadline == kNoDeadline) {
-      event.wait(lock, predicate);
-      return true;
-    }
-    return event.wait_until(lock, deadline, predicate);
+  void WakeAll() {
+    // The lock: else the wake-up could fall between a waiter's look at its token and its sleep.
+    const MutexLock lock(mutex_);
+    not_empty_.NotifyAll();
+    not_full_.NotifyAll();
   }
 
   const std::size_t capacity_;
-  mutable std::mutex mutex_;
-  std::condition_variable not_empty_, not_full_;
-  std::deque<T> values_;    // guarded by mutex_
-  bool is_closed_ = false;  // guarded by mutex_
+  mutable Mutex mutex_;
+  CondVar not_empty_, not_full_;
+  std::deque<T> values_ CORRAL_GUARDED_BY(mutex_);
+  bool is_closed_ CORRAL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace corral
