@@ -7,7 +7,10 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(tl-expected REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
+find_package(CURL 7.88 REQUIRED)
 find_package(Boost 1.81 REQUIRED)
+find_library(CORRAL_SECCOMP_LIBRARY seccomp REQUIRED) # libseccomp-dev has no CMake package; rooms link `seccomp`
+mark_as_advanced(CORRAL_SECCOMP_LIBRARY)
 find_package(GTest 1.12 REQUIRED)
 
 add_library(corral_flags INTERFACE)
