@@ -1,0 +1,46 @@
+// make_tiny_model KIND OUT.gguf [--chat-template] [--endless]
+#include <cstdio>
+#include <optional>
+#include <string_view>
+
+#include "gguf/writer.h"
+#include "support/tiny_models/tiny_models.h"
+
+namespace {
+
+int Usage() {
+  std::fputs("usage: make_tiny_model tiny-llama|tiny-bert OUT.gguf [--chat-template] [--endless]\n",
+             stderr);
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) return Usage();
+  corral::testing::TinyLlamaOptions options;
+  for (int i = 3; i < argc; ++i) {
+    const std::string_view flag = argv[i];
+    if (flag == "--chat-template") {
+      options.has_chat_template = true;
+    } else if (flag == "--endless") {
+      options.is_endless = true;
+    } else {
+      return Usage();
+    }
+  }
+  const std::string_view kind = argv[1];
+  std::optional<corral::gguf::Writer> writer;
+  if (kind == "tiny-llama") {
+    writer = corral::testing::TinyLlama(options);
+  } else if (kind == "tiny-bert" && argc == 3) {
+    writer = corral::testing::TinyBert();
+  } else {
+    return Usage();
+  }
+  if (const corral::Status written = writer->Write(argv[2]); !written) {
+    std::fprintf(stderr, "make_tiny_model: %s\n", written.error().message.c_str());
+    return 1;
+  }
+  return 0;
+}

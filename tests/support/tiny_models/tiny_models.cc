@@ -1,0 +1,257 @@
+#include "support/tiny_models/tiny_models.h"
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace corral::testing {
+namespace {
+
+// llama.cpp's llama_token_type
+constexpr std::int32_t kNormal = 1, kUnknown = 2, kControl = 3, kByte = 6;
+
+constexpr std::string_view kWordStart = "\xe2\x96\x81";  // U+2581, in both tokenizers
+
+constexpr std::array<std::string_view, 40> kWords = {
+    "the",  "and",  "you",   "that",  "was",  "for",   "are",  "with",  "his",   "they",
+    "this", "have", "from",  "one",   "had",  "word",  "but",  "not",   "what",  "all",
+    "were", "when", "your",  "can",   "said", "there", "use",  "each",  "which", "she",
+    "how",  "will", "other", "about", "out",  "many",  "then", "hello", "world", "sky"};
+
+// Numbers of a fixed sequence (splitmix64), roughly normal. Only integer steps and exact sums: the
+// same everywhere.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+
+  // Mean 0, deviation 1, within +-6.
+  float Normal() {
+    double sum = -6.0;
+    for (int i = 0; i < 12; ++i) sum += static_cast<double>(Next() >> 40) * 0x1p-24;
+    return static_cast<float>(sum);
+  }
+
+  std::vector<float> Normals(std::uint64_t n, float deviation) {
+    std::vector<float> values(n);
+    for (float& value : values) value = deviation * Normal();
+    return values;
+  }
+
+ private:
+  std::uint64_t Next() {
+    state_ += 0x9e3779b97f4a7c15ULL;
+    std::uint64_t z = state_;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+  }
+
+  std::uint64_t state_;
+};
+
+void AddConstant(gguf::Writer& writer, std::string name, std::uint64_t size, float value) {
+  writer.AddTensor(std::move(name), {size}, std::vector<float>(size, value));
+}
+
+struct Vocabulary {
+  std::vector<std::string> tokens;
+  std::vector<float> scores;
+  std::vector<std::int32_t> types;
+  std::vector<float> biases;  // added to the token's logit, so to say
+  std::set<std::string> seen;
+
+  void Add(std::string token, float score, std::int32_t type, float bias) {
+    if (!seen.insert(token).second) return;
+    tokens.push_back(std::move(token));
+    scores.push_back(score);
+    types.push_back(type);
+    biases.push_back(bias);
+  }
+};
+
+constexpr float kNever = -40.0F;
+constexpr float kRarely = -6.0F;
+
+Vocabulary LlamaVocabulary(const TinyLlamaOptions& options) {
+  Vocabulary vocabulary;
+  vocabulary.Add("<unk>", 0, kUnknown, kNever);
+  vocabulary.Add("<s>", 0, kControl, kNever);
+  vocabulary.Add("</s>", 0, kControl, options.is_endless ? kNever : 1.0F);
+  for (int byte = 0; byte < 256; ++byte) {
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    std::string token = "<0x00>";
+    token[3] = kHex[static_cast<std::size_t>(byte) / 16];
+    token[4] = kHex[static_cast<std::size_t>(byte) % 16];
+    vocabulary.Add(std::move(token), 0, kByte, kNever);
+  }
+  if (options.has_chat_template) {
+    vocabulary.Add("<|im_start|>", 0, kControl, kNever);
+    vocabulary.Add("<|im_end|>", 0, kControl, kNever);
+  }
+  vocabulary.Add(std::string(kWordStart), -50, kNormal, kRarely);
+  for (char c = 0x21; c < 0x7f; ++c) vocabulary.Add(std::string(1, c), -50, kNormal, kRarely);
+  // Two symbols merge when their sum is a token: each word brings its beginnings along.
+  for (const std::string_view word : kWords) {
+    for (std::size_t length = 1; length <= word.size(); ++length) {
+      const bool is_whole = length == word.size();
+      vocabulary.Add(std::string(kWordStart) + std::string(word.substr(0, length)),
+                     static_cast<float>(length) - 40.0F, kNormal, is_whole ? 0.0F : kRarely);
+    }
+  }
+  return vocabulary;
+}
+
+constexpr std::string_view kChatMl =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] "
+    "+ '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+}  // namespace
+
+gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
+  constexpr std::uint64_t kWidth = 64, kHeads = 4, kHeadsKv = 2, kHidden = 128, kBlocks = 2;
+  constexpr std::uint64_t kWidthKv = kWidth / kHeads * kHeadsKv;
+  const Vocabulary vocabulary = LlamaVocabulary(options);
+  const std::uint64_t n_tokens = vocabulary.tokens.size();
+
+  gguf::Writer writer;
+  writer.SetString("general.architecture", "llama");
+  writer.SetString("general.name", "tiny-llama");
+  writer.SetUint32("general.file_type", 0);
+  writer.SetUint32("llama.context_length", 2048);
+  writer.SetUint32("llama.embedding_length", kWidth);
+  writer.SetUint32("llama.block_count", kBlocks);
+  writer.SetUint32("llama.feed_forward_length", kHidden);
+  writer.SetUint32("llama.attention.head_count", kHeads);
+  writer.SetUint32("llama.attention.head_count_kv", kHeadsKv);
+  writer.SetFloat32("llama.attention.layer_norm_rms_epsilon", 1e-5F);
+  writer.SetUint32("llama.rope.dimension_count", kWidth / kHeads);
+  writer.SetFloat32("llama.rope.freq_base", 10000.0F);
+  writer.SetUint32("llama.vocab_size", static_cast<std::uint32_t>(n_tokens));
+  writer.SetString("tokenizer.ggml.model", "llama");
+  writer.SetStrings("tokenizer.ggml.tokens", vocabulary.tokens);
+  writer.SetFloat32s("tokenizer.ggml.scores", vocabulary.scores);
+  writer.SetInt32s("tokenizer.ggml.token_type", vocabulary.types);
+  writer.SetUint32("tokenizer.ggml.unknown_token_id", 0);
+  writer.SetUint32("tokenizer.ggml.bos_token_id", 1);
+  writer.SetUint32("tokenizer.ggml.eos_token_id", 2);
+  writer.SetBool("tokenizer.ggml.add_bos_token", true);
+  writer.SetBool("tokenizer.ggml.add_eos_token", false);
+  if (options.has_chat_template) writer.SetString("tokenizer.chat_template", kChatMl);
+
+  // The first dimension of the hidden state is kConstant in every embedding and nothing writes to
+  // it: what the output matrix has there is a bias.
+  constexpr float kConstant = 4.0F;
+  Random random(20260101);
+  const auto matrix = [&](std::string name, std::uint64_t from, std::uint64_t to, float gain) {
+    return writer.AddTensor(std::move(name), {from, to},
+                            random.Normals(from * to, gain / std::sqrt(static_cast<float>(from))));
+  };
+  const auto matrix_back = [&](std::string name, std::uint64_t from) {
+    std::vector<float> weights =
+        random.Normals(from * kWidth, 1.0F / std::sqrt(static_cast<float>(from)));
+    for (std::uint64_t i = 0; i < from; ++i) weights[i] = 0.0F;
+    writer.AddTensor(std::move(name), {from, kWidth}, weights);
+  };
+
+  std::vector<float> embeddings = random.Normals(kWidth * n_tokens, 1.0F);
+  std::vector<float> output = random.Normals(kWidth * n_tokens, 0.35F);
+  for (std::uint64_t token = 0; token < n_tokens; ++token) {
+    embeddings[token * kWidth] = kConstant;
+    output[token * kWidth] = vocabulary.biases[token] / 2.0F;
+  }
+  writer.AddTensor("token_embd.weight", {kWidth, n_tokens}, embeddings);
+  for (std::uint64_t i = 0; i < kBlocks; ++i) {
+    const std::string block = "blk." + std::to_string(i) + ".";
+    AddConstant(writer, block + "attn_norm.weight", kWidth, 1.0F);
+    matrix(block + "attn_q.weight", kWidth, kWidth, 1.5F);
+    matrix(block + "attn_k.weight", kWidth, kWidthKv, 1.5F);
+    matrix(block + "attn_v.weight", kWidth, kWidthKv, 1.0F);
+    matrix_back(block + "attn_output.weight", kWidth);
+    AddConstant(writer, block + "ffn_norm.weight", kWidth, 1.0F);
+    matrix(block + "ffn_gate.weight", kWidth, kHidden, 1.0F);
+    matrix(block + "ffn_up.weight", kWidth, kHidden, 1.0F);
+    matrix_back(block + "ffn_down.weight", kHidden);
+  }
+  AddConstant(writer, "output_norm.weight", kWidth, 1.0F);
+  writer.AddTensor("output.weight", {kWidth, n_tokens}, output);
+  return writer;
+}
+
+gguf::Writer TinyBert() {
+  constexpr std::uint64_t kWidth = 32, kHeads = 4, kHidden = 64, kBlocks = 2, kContext = 128;
+  Vocabulary vocabulary;
+  for (const std::string_view special : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
+    vocabulary.Add(std::string(special), 0, kControl, 0);
+  }
+  for (char c = 0x21; c < 0x7f; ++c) {
+    if (c >= 'A' && c <= 'Z') continue;
+    vocabulary.Add(std::string(kWordStart) + c, 0, kNormal, 0);
+    const bool is_letter_or_digit = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    if (is_letter_or_digit) vocabulary.Add(std::string(1, c), 0, kNormal, 0);
+  }
+  for (const std::string_view word : kWords) {
+    vocabulary.Add(std::string(kWordStart) + std::string(word), 0, kNormal, 0);
+  }
+  const std::uint64_t n_tokens = vocabulary.tokens.size();
+
+  gguf::Writer writer;
+  writer.SetString("general.architecture", "bert");
+  writer.SetString("general.name", "tiny-bert");
+  writer.SetUint32("general.file_type", 0);
+  writer.SetUint32("bert.context_length", kContext);
+  writer.SetUint32("bert.embedding_length", kWidth);
+  writer.SetUint32("bert.block_count", kBlocks);
+  writer.SetUint32("bert.feed_forward_length", kHidden);
+  writer.SetUint32("bert.attention.head_count", kHeads);
+  writer.SetFloat32("bert.attention.layer_norm_epsilon", 1e-12F);
+  writer.SetBool("bert.attention.causal", false);
+  writer.SetUint32("bert.pooling_type", 1);  // mean
+  writer.SetString("tokenizer.ggml.model", "bert");
+  writer.SetUint32("tokenizer.ggml.token_type_count", 2);
+  writer.SetStrings("tokenizer.ggml.tokens", vocabulary.tokens);
+  writer.SetInt32s("tokenizer.ggml.token_type", vocabulary.types);
+  writer.SetUint32("tokenizer.ggml.padding_token_id", 0);
+  writer.SetUint32("tokenizer.ggml.unknown_token_id", 1);
+  writer.SetUint32("tokenizer.ggml.cls_token_id", 2);
+  writer.SetUint32("tokenizer.ggml.bos_token_id", 2);
+  writer.SetUint32("tokenizer.ggml.seperator_token_id", 3);  // spelt so in llama.cpp
+  writer.SetUint32("tokenizer.ggml.mask_token_id", 4);
+
+  Random random(20260102);
+  const auto matrix = [&](const std::string& name, std::uint64_t from, std::uint64_t to) {
+    writer.AddTensor(name + ".weight", {from, to},
+                     random.Normals(from * to, 1.0F / std::sqrt(static_cast<float>(from))));
+    AddConstant(writer, name + ".bias", to, 0.0F);
+  };
+  const auto norm = [&](const std::string& name) {
+    AddConstant(writer, name + ".weight", kWidth, 1.0F);
+    AddConstant(writer, name + ".bias", kWidth, 0.0F);
+  };
+
+  writer.AddTensor("token_embd.weight", {kWidth, n_tokens},
+                   random.Normals(kWidth * n_tokens, 1.0F));
+  writer.AddTensor("token_types.weight", {kWidth, 2}, random.Normals(kWidth * 2, 0.1F));
+  writer.AddTensor("position_embd.weight", {kWidth, kContext},
+                   random.Normals(kWidth * kContext, 0.2F));
+  norm("token_embd_norm");
+  for (std::uint64_t i = 0; i < kBlocks; ++i) {
+    const std::string block = "blk." + std::to_string(i) + ".";
+    matrix(block + "attn_q", kWidth, kWidth);
+    matrix(block + "attn_k", kWidth, kWidth);
+    matrix(block + "attn_v", kWidth, kWidth);
+    matrix(block + "attn_output", kWidth, kWidth);
+    norm(block + "attn_output_norm");
+    matrix(block + "ffn_up", kWidth, kHidden);
+    matrix(block + "ffn_down", kHidden, kWidth);
+    norm(block + "layer_output_norm");
+  }
+  return writer;
+}
+
+}  // namespace corral::testing

@@ -1,0 +1,28 @@
+// Tiny models with random weights, for tests that need a real engine and no download. Same bytes on
+// every machine.
+//
+// The text they produce is noise, but noise of words: the logits of fragments and raw bytes are
+// lowered by a constant dimension of the hidden state. Thread-safe (pure functions).
+#pragma once
+
+#include "gguf/writer.h"
+
+namespace corral::testing {
+
+struct TinyLlamaOptions {
+  // Adds a ChatML template, with its two tokens in the vocabulary.
+  bool has_chat_template = false;
+  // The end-of-text token never wins: generation goes on to num_predict or the end of the context.
+  bool is_endless = false;
+};
+
+// Architecture llama: 2 blocks, 64 wide, 4 heads (2 for keys and values), context 2,048, F32.
+// SentencePiece vocabulary: <unk> <s> </s>, all bytes, printable ASCII, some words. A text gets <s>
+// in front.
+gguf::Writer TinyLlama(const TinyLlamaOptions& options = {});
+
+// Architecture bert: 2 blocks, 32 wide, 4 heads, context 128, mean pooling, F32. WordPiece
+// vocabulary over ASCII, lower case.
+gguf::Writer TinyBert();
+
+}  // namespace corral::testing
