@@ -1,14 +1,16 @@
 // The HTTP server, without its library: what a route sees. Knows no model.
 //
-// One io thread accepts, parses and writes; a handler is a coroutine on its connection's strand and must not block: disk,
-// hashing and big JSON go to Exchange::RunBlocking. A lost client stops Exchange::stop() at once, also in the middle of a
-// handler: a second coroutine keeps reading the connection.
-// Source of the rules: docs/architecture.md (HTTP), RFC 9112; Ollama's answers to unmatched requests and CORS.
+// One io thread accepts, parses and writes; a handler is a coroutine on its connection's strand and
+// must not block: disk, hashing and big JSON go to Exchange::RunBlocking. A lost client stops
+// Exchange::stop() at once, also in the middle of a handler: a second coroutine keeps reading the
+// connection. Source of the rules: docs/architecture.md (HTTP), RFC 9112; Ollama's answers to
+// unmatched requests and CORS.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,7 +32,8 @@ struct Request {
   std::string path;    // decoded, without the query
   std::string query;   // as sent, without '?'
   std::string remote;  // address of the peer
-  std::string id;      // X-Request-Id of the client if well formed, else made here; echoed in the answer
+  std::string
+      id;  // X-Request-Id of the client if well formed, else made here; echoed in the answer
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, in order
   std::vector<std::pair<std::string, std::string>> params;   // {name} parts of the route's pattern
   Clock::time_point received;  // head complete: the start of total_duration
@@ -53,10 +56,12 @@ class Exchange {
   virtual ~Exchange() = default;
 
   virtual const Request& request() const = 0;
-  // Stops with kClientGone when the peer closes or a write times out, with kShutdown at the end of the grace.
+  // Stops with kClientGone when the peer closes or a write times out, with kShutdown at the end of
+  // the grace.
   virtual StopToken stop() const = 0;
 
-  // The whole body. Errors: kTooLarge (over the server's body limit), kCancelled, kInvalidArgument (broken framing).
+  // The whole body. Errors: kTooLarge (over the server's body limit), kCancelled, kInvalidArgument
+  // (broken framing).
   virtual Task<Result<std::string>> ReadBody() = 0;
   // The next part (at most 256 KiB) of a body of any size; empty at its end.
   virtual Task<Result<std::string>> ReadSome() = 0;
@@ -65,14 +70,16 @@ class Exchange {
   virtual Task<Status> Send(Response response) = 0;
 
   // A streamed answer: chunked, flushed after each Write, X-Accel-Buffering: no.
-  virtual Task<Status> StartStream(int status, std::string content_type,
-                                   std::vector<std::pair<std::string, std::string>> headers = {}) = 0;
+  virtual Task<Status> StartStream(
+      int status, std::string content_type,
+      std::vector<std::pair<std::string, std::string>> headers = {}) = 0;
   // kCancelled when the client is gone or did not read for the write timeout.
   virtual Task<Status> Write(std::string chunk) = 0;
   virtual Task<Status> FinishStream() = 0;
   virtual bool HasStarted() const = 0;  // a status line has been sent
 
-  // Runs `work` on the blocking pool and comes back to the strand. kBusy when the pool's queue is full.
+  // Runs `work` on the blocking pool and comes back to the strand. kBusy when the pool's queue is
+  // full.
   virtual Task<Status> RunBlocking(std::function<void()> work) = 0;
 
   virtual boost::asio::any_io_executor executor() const = 0;
@@ -80,11 +87,13 @@ class Exchange {
 
 using Handler = std::function<Task<void>(Exchange&)>;
 
-// Routes by method and path. A pattern's parts are literal, "{name}" (one segment) or, last, "{name...}" (the rest).
-// Unmatched: Ollama's 404 and 405 texts, 301/307 for one extra slash (http-api.md section 1.2).
+// Routes by method and path. A pattern's parts are literal, "{name}" (one segment) or, last,
+// "{name...}" (the rest). Unmatched: Ollama's 404 and 405 texts, 301/307 for one extra slash
+// (http-api.md section 1.2).
 class Router {
  public:
-  // `methods`: any of "GET", "HEAD", "POST", "DELETE", "PUT". A HEAD answer's body is dropped by the server.
+  // `methods`: any of "GET", "HEAD", "POST", "DELETE", "PUT". A HEAD answer's body is dropped by
+  // the server.
   void Add(std::vector<std::string> methods, std::string pattern, Handler handler);
 
   struct Route {
@@ -99,7 +108,8 @@ class Router {
 };
 
 struct ServerOptions {
-  std::string address = "127.0.0.1";  // an IP, a host name, or empty for all interfaces (dual stack)
+  std::string address =
+      "127.0.0.1";  // an IP, a host name, or empty for all interfaces (dual stack)
   std::uint16_t port = 11434;
   std::uint64_t max_body_bytes = 128ULL << 20;
   std::uint32_t max_head_bytes = 64U << 10;
@@ -116,22 +126,31 @@ struct ServerOptions {
   std::function<void(const Request&, int status, std::chrono::nanoseconds took)> on_access;
 };
 
+// For metrics.
+struct ServerLoad {
+  std::size_t n_connections = 0;
+  std::size_t n_busy = 0;  // from a request's first byte to the end of its answer
+};
+
 class Server {
  public:
-  virtual ~Server() = default;  // Stop(0) if still running, then joins
+  virtual ~Server() = default;  // Drain(0) if still running, then joins
 
-  virtual std::uint16_t port() const = 0;     // the bound one
-  virtual std::string address() const = 0;    // "127.0.0.1:11434", for the log
+  virtual std::uint16_t port() const = 0;   // the bound one
+  virtual std::string address() const = 0;  // "127.0.0.1:11434", for the log
+  virtual ServerLoad load() const = 0;      // any thread
 
-  // Graceful stop, in the steps of docs/architecture.md: the listening socket closes at once; requests that arrive on open
-  // connections within `grace` are served with Connection: close; then running exchanges are stopped (kShutdown) and new
-  // requests get 503 with Retry-After. Returns when no connection is left, at the latest `grace` + 2 s after the call.
+  // Graceful stop, in the steps of docs/architecture.md: the listening socket closes at once;
+  // requests that arrive on open connections within `grace` are served with Connection: close; then
+  // running exchanges are stopped (kShutdown) and new requests get 503 with Retry-After. Returns
+  // when no connection is left, at the latest `grace` + 2 s after the call.
   virtual void Drain(std::chrono::milliseconds grace) = 0;
   // From any thread, while Drain waits: end the grace now.
   virtual void HastenDrain() = 0;
 };
 
-// Binds and serves. Errors: kAlreadyExists "listen tcp 127.0.0.1:11434: bind: address already in use", kIo.
+// Binds and serves. Errors: kAlreadyExists "listen tcp 127.0.0.1:11434: bind: address already in
+// use", kIo.
 Result<std::unique_ptr<Server>> Start(ServerOptions options, Router router);
 
 }  // namespace corral::http

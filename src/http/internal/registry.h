@@ -1,0 +1,83 @@
+// The open connections, which of them are at work, and the phases of a graceful stop.
+//
+//   kServing ──Drain──▶ kDraining ──grace over, Hasten──▶ kStopping ──time over──▶ kClosed
+//   kDraining  requests are served, each with Connection: close; idle connections stay until
+//   nothing runs kStopping  running requests are stopped (kShutdown), new ones get 503 kClosed what
+//   is left is cut
+//
+// Thread-safe. Connections are told outside the lock; they must come to their own strand before
+// they act.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "core/stop.h"
+
+namespace corral::http {
+
+enum class Phase { kServing, kDraining, kStopping, kClosed };
+
+// What the registry asks of a connection. Called from any thread; must not wait and must not call
+// back at once.
+class Drainable {
+ public:
+  virtual ~Drainable() = default;
+  virtual void OnStopping() = 0;  // the grace is over
+  virtual void CloseIfIdle() = 0;
+  virtual void Cut() = 0;  // close now, whatever runs
+};
+
+class Registry {
+ public:
+  explicit Registry(std::size_t max_connections) : max_connections_(max_connections) {}
+
+  Phase phase() const { return phase_.load(); }
+
+  // A new, idle connection. When full, the one that has been idle longest is closed for it; false:
+  // none is idle.
+  bool Add(const std::shared_ptr<Drainable>& connection);
+  void Remove(Drainable* connection);
+  // From the first byte of a request to the end of its answer.
+  void MarkBusy(Drainable* connection);
+  void MarkIdle(Drainable* connection);
+
+  std::size_t n_connections() const;
+  std::size_t n_busy() const;
+
+  // Goes through the phases; returns when no connection is left, at the latest `grace` + kStopTime
+  // after the call. A second call waits with the first one's clock.
+  void Drain(std::chrono::milliseconds grace);
+  void Hasten();
+
+  static constexpr std::chrono::milliseconds kStopTime{2000};
+
+ private:
+  struct Entry {
+    std::weak_ptr<Drainable> connection;
+    bool is_busy = false;
+    std::list<Drainable*>::iterator idle_place;  // valid while not busy
+  };
+  std::vector<std::shared_ptr<Drainable>> Connections() const;  // mutex_ is held
+
+  const std::size_t max_connections_;
+  std::atomic<Phase> phase_{Phase::kServing};  // written under mutex_
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  // guarded by mutex_:
+  std::unordered_map<Drainable*, Entry> entries_;
+  std::list<Drainable*> idle_;  // the longest idle first
+  std::size_t n_busy_ = 0;
+  bool is_hastened_ = false;
+  bool must_close_idle_ = false;  // something became idle or was added since the last sweep
+  Deadline stop_at_ = kNoDeadline, cut_at_ = kNoDeadline;
+};
+
+}  // namespace corral::http
