@@ -50,6 +50,7 @@ std::string TagsAnswer(const std::vector<models::ModelSummary>& summaries);
 std::string PsAnswer(const std::vector<scheduler::LoadedModel>& loaded, Timestamp now);
 
 struct ShowInput {
+  explicit ShowInput(const models::Model& shown) : model(shown) {}
   const models::Model& model;        // with the request's system put in
   std::string modelfile;             // with the request's options put in
   const gguf::Info* info = nullptr;  // of the weights; arrays kept only if is_verbose

@@ -1,0 +1,105 @@
+#include "api/native/options.h"
+
+#include <gtest/gtest.h>
+
+namespace corral::api {
+namespace {
+
+OptionMap Options(std::string_view json) {
+  OptionMap options;
+  Decoder decoder(json);
+  ReadOptions(decoder, &options);
+  EXPECT_TRUE(decoder.status());
+  return options;
+}
+
+std::string ErrorOf(std::string_view json) {
+  const auto resolved = ResolveOptions({}, Options(json));
+  return resolved ? "ok" : resolved.error().message;
+}
+
+TEST(ResolveOptions, StartsFromOllamasDefaults) {
+  const auto resolved = ResolveOptions({}, {});
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->sampling.top_k, 40);
+  EXPECT_FLOAT_EQ(resolved->sampling.temperature, 0.8F);
+  EXPECT_EQ(resolved->sampling.num_predict, -1);
+  EXPECT_FALSE(resolved->num_ctx.has_value());
+}
+
+TEST(ResolveOptions, LetsTheRequestReplaceTheModel) {
+  const models::Params of_model = {{"temperature", 0.1},
+                                   {"num_ctx", std::int64_t{8192}},
+                                   {"stop", std::vector<std::string>{"A", "B"}}};
+  auto resolved = ResolveOptions(of_model, Options(R"({"num_ctx":256})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->num_ctx, 256);
+  EXPECT_FLOAT_EQ(resolved->sampling.temperature, 0.1F);
+  EXPECT_EQ(resolved->sampling.stop, (std::vector<std::string>{"A", "B"}));
+  resolved = ResolveOptions(of_model, Options(R"({"stop":[]})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_TRUE(resolved->sampling.stop.empty());
+}
+
+TEST(ResolveOptions, CutsFractionsOfIntegers) {
+  const auto resolved =
+      ResolveOptions({}, Options(R"({"top_k":3.9,"seed":-2.5,"num_predict":1e300})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->sampling.top_k, 3);
+  EXPECT_EQ(resolved->sampling.seed, -2);
+  EXPECT_EQ(resolved->sampling.num_predict, std::numeric_limits<int>::max());
+}
+
+TEST(ResolveOptions, KeepsLargeSeedsExact) {
+  const auto resolved = ResolveOptions({}, Options(R"({"seed":9007199254740993})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->sampling.seed, 9007199254740993);
+}
+
+TEST(ResolveOptions, IgnoresUnknownNamesAndNull) {
+  EXPECT_EQ(ErrorOf(R"({"mirostat":2,"zzz":{"a":[1]},"top_k":null,"penalize_newline":"x"})"), "ok");
+}
+
+TEST(ResolveOptions, RefusesWrongTypesInOllamasWords) {
+  EXPECT_EQ(ErrorOf(R"({"temperature":"hot"})"), R"(option "temperature" must be of type float32)");
+  EXPECT_EQ(ErrorOf(R"({"num_ctx":"1"})"), R"(option "num_ctx" must be of type integer)");
+  EXPECT_EQ(ErrorOf(R"({"use_mmap":1})"), R"(option "use_mmap" must be of type boolean)");
+  EXPECT_EQ(ErrorOf(R"({"stop":1})"), R"(option "stop" must be of type array)");
+  EXPECT_EQ(ErrorOf(R"({"stop":["a",1]})"), R"(option "stop" must be of an array of strings)");
+}
+
+TEST(ResolveOptions, TakesABareStringAsOneStop) {
+  const auto resolved = ResolveOptions({}, Options(R"({"stop":"x"})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->sampling.stop, std::vector<std::string>{"x"});
+}
+
+TEST(BoundedContext, HasAFloorAndTheTrainedCeiling) {
+  EXPECT_EQ(BoundedContext(1, 0, false), 4);
+  EXPECT_EQ(BoundedContext(1, 0, true), 2048);
+  EXPECT_EQ(BoundedContext(262144, 40960, false), 40960);
+  EXPECT_EQ(BoundedContext(256, 40960, false), 256);
+}
+
+TEST(BoundedPredict, StopsAtTenContexts) {
+  EXPECT_EQ(BoundedPredict(-1, 4096), 40960);
+  EXPECT_EQ(BoundedPredict(-2, 4096), 40960);
+  EXPECT_EQ(BoundedPredict(100, 4096), 100);
+  EXPECT_EQ(BoundedPredict(50000, 4096), 40960);
+  EXPECT_EQ(BoundedPredict(0, 4096), 0);
+}
+
+TEST(ToParams, KeepsTypesAndDropsNull) {
+  const auto params =
+      ToParams(Options(R"({"a":1,"b":1.5,"c":true,"d":"x","e":["p","q"],"f":null})"));
+  ASSERT_TRUE(params);
+  EXPECT_EQ(*params, (models::Params{{"a", std::int64_t{1}},
+                                     {"b", 1.5},
+                                     {"c", true},
+                                     {"d", std::string("x")},
+                                     {"e", std::vector<std::string>{"p", "q"}}}));
+  EXPECT_FALSE(ToParams(Options(R"({"a":{}})")));
+}
+
+}  // namespace
+}  // namespace corral::api
