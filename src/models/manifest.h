@@ -1,4 +1,5 @@
-// Manifests and configs: JSON on disk, values here. Byte for byte as Ollama writes them (docs/formats/store.md).
+// Manifests and configs: JSON on disk, values here. Byte for byte as Ollama writes them
+// (docs/formats/store.md).
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,14 @@ namespace corral::models {
 
 // "application/vnd.ollama.image.<kind>"
 inline constexpr std::string_view kMediaPrefix = "application/vnd.ollama.image.";
+inline constexpr std::string_view kManifestMediaType =
+    "application/vnd.docker.distribution.manifest.v2+json";
+inline constexpr std::string_view kConfigMediaType =
+    "application/vnd.docker.container.image.v1+json";
+
+// What a manifest may hold at most; more is kCorrupt.
+inline constexpr std::size_t kMaxManifestBytes = 4U << 20;
+inline constexpr std::size_t kMaxLayers = 16'384;
 
 struct Layer {
   std::string media_type;
@@ -23,6 +32,7 @@ struct Layer {
   std::string name;  // tensor models
   // "model", "template"... ; "prompt" is given as "template"; empty for foreign media types.
   std::string_view Kind() const;
+  bool operator==(const Layer&) const = default;
 };
 
 struct Manifest {
@@ -36,7 +46,8 @@ struct Manifest {
   std::int64_t TotalBytes() const;  // layers and config, saturating
 };
 
-// Checks shape and limits (S12: layer count, sizes >= 0, digests). Errors: kCorrupt.
+// Checks shape and limits (layer count, sizes >= 0, digests). Unknown keys and media types are kept
+// out of the way. Errors: kCorrupt.
 Result<Manifest> ParseManifest(std::string raw);
 // Compact JSON + "\n" in Ollama's key order.
 std::string EncodeManifest(const Layer& config, const std::vector<Layer>& layers);
@@ -51,6 +62,7 @@ struct ModelConfig {
   std::int64_t context_length = 0, embedding_length = 0;
   std::string base_name;
 };
+// Unknown keys, and known ones of another type, are left out. Errors: kCorrupt (no JSON object).
 Result<ModelConfig> ParseConfig(std::string_view json);
 std::string EncodeConfig(const ModelConfig& config);
 

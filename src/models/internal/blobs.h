@@ -1,0 +1,83 @@
+// The blobs of a store: written once, whole, under the hash of their content; removed when nobody
+// names them.
+//
+// Thread-safe. Blocking (disk). Locks are taken in one order: the store's, then a blob's. The
+// functions that take a StoreLock::Held want it held already; the others take what they need.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string_view>
+
+#include "models/internal/layout.h"
+#include "models/internal/lock.h"
+#include "models/store.h"
+
+namespace corral::models::internal {
+
+// Files in blobs/ while they are written begin so. No digest, so that Ollama's prune takes an old
+// one for what it is.
+inline constexpr std::string_view kTemporaryBlobPrefix = "sha256-corral-";
+// Files in manifests/ while they are written. At the first level, where nobody looks for manifests.
+inline constexpr std::string_view kTemporaryManifestPrefix = ".corral-";
+// How long an accepted blob waits for its create, and how old a stray file is before a prune takes
+// it. (Ollama's hour.)
+inline constexpr std::chrono::hours kGrace{1};
+
+class Blobs {
+ public:
+  Blobs(Layout layout, FileSystem& files);
+
+  // A plain file of this digest is there (a link to one counts).
+  bool Has(const Digest& digest) const;
+
+  // Has(), and if so keeps the blob from being removed for kGrace, or until Forget. For a client
+  // that asks before a create.
+  bool Accept(const Digest& digest);
+
+  struct Put {
+    Layer layer;
+    bool is_new = false;
+  };
+  // Writes `bytes` unless a file of their digest and size is there; that one is touched.
+  // Errors: kForbidden, kIo.
+  Result<Put> Write(const StoreLock::Held& shared, std::string_view bytes, std::string media_type);
+  // A layer of a blob that is there. Touches it. Errors: kNotFound.
+  Result<Layer> Use(const StoreLock::Held& shared, const Digest& digest, std::string media_type,
+                    std::string from);
+
+  Result<std::unique_ptr<BlobWriter>> New();
+
+  // One writer a name, whatever its case: who replaces a manifest knows which one it was.
+  Result<BlobLocks::Held> OwnName(const StoreLock::Held& shared, const ModelName& name);
+
+  // The blobs of `used` have got their model: Accept ends.
+  void Forget(const std::set<Digest>& used);
+
+  // Removes those of `candidates` that no readable manifest names and no client was promised.
+  // Failures are logged. Returns how many were removed.
+  std::size_t RemoveUnused(const StoreLock::Held& owned, const std::set<Digest>& candidates);
+
+  // Whether Accept holds it now.
+  bool IsAccepted(const Digest& digest) const;
+
+  StoreLock& lock() { return lock_; }
+  const Layout& layout() const { return layout_; }
+  FileSystem& files() { return files_; }
+
+ private:
+  class Writer;
+
+  // Moves a whole file to its name, unless that is there. Needs the store's lock.
+  Status Commit(const StoreLock::Held& shared, PendingFile& pending, const Digest& digest,
+                std::uint64_t size_bytes);
+  // Best effort: a mark that cannot be written protects nothing, and that is all.
+  void Mark(const StoreLock::Held& shared, const Digest& digest);
+
+  const Layout layout_;
+  FileSystem& files_;
+  StoreLock lock_;
+  BlobLocks blob_locks_;
+};
+
+}  // namespace corral::models::internal

@@ -1,0 +1,119 @@
+#include "models/internal/prune.h"
+
+#include "core/log.h"
+
+namespace corral::models::internal {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool IsOld(const FileFacts& facts) {
+  return facts.modified_at < std::chrono::system_clock::now() - kGrace;
+}
+
+std::vector<fs::path> EntriesOf(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    entries.push_back(at->path());
+  }
+  return entries;
+}
+
+void Remove(FileSystem& files, const fs::path& file, std::size_t* n_removed) {
+  if (const Status status = files.Remove(file)) {
+    ++*n_removed;
+  } else {
+    Log(LogLevel::kWarn, "cannot remove a stray file",
+        {{"file", file.filename().native()}, {"error", status.error().message}});
+  }
+}
+
+// Ollama's server/fixblobs.go: before 2024 a blob's name had the digest's colon.
+void RenameOldBlobs(FileSystem& files, const fs::path& folder, int depth) {
+  for (const fs::path& entry : EntriesOf(folder)) {
+    const auto facts = Look(entry);
+    if (!facts) continue;
+    const std::string name = entry.filename().native();
+    if (facts->is_folder) {
+      if (depth < 8) RenameOldBlobs(files, entry, depth + 1);
+    } else if (name.starts_with("sha256:")) {
+      const fs::path target = folder / ("sha256-" + name.substr(7));
+      if (const Status status = files.Rename(entry, target); !status) {
+        Log(LogLevel::kWarn, "cannot rename a blob of the old form",
+            {{"file", name}, {"error", status.error().message}});
+      }
+    }
+  }
+}
+
+// Ours, of a server that was killed. Those that are being written are held alive.
+void RemoveOwnTemporaries(FileSystem& files, const fs::path& folder, std::string_view prefix) {
+  std::size_t n_removed = 0;
+  for (const fs::path& entry : EntriesOf(folder)) {
+    if (!entry.filename().native().starts_with(prefix)) continue;
+    const auto facts = Look(entry);
+    if (facts && facts->is_regular && IsOld(*facts) && !IsAlive(entry))
+      Remove(files, entry, &n_removed);
+  }
+}
+
+void RemoveOldMarks(FileSystem& files, const Layout& layout) {
+  std::size_t n_removed = 0;
+  for (const fs::path& entry : EntriesOf(layout.accepted)) {
+    const auto facts = Look(entry);
+    if (facts && facts->is_regular && IsOld(*facts)) Remove(files, entry, &n_removed);
+  }
+}
+
+// Ollama's PruneLayers (server/images.go).
+void PruneBlobs(Blobs& blobs) {
+  const Layout& layout = blobs.layout();
+  const References references = CollectReferences(blobs.files(), layout);
+  if (!references.corrupt.empty()) {
+    Log(LogLevel::kWarn,
+        "corrupt manifests detected, skipping prune operation.  Re-pull or delete to clear",
+        {{"manifest", references.corrupt.front()}});
+    return;
+  }
+  std::size_t n_total = 0;
+  std::size_t n_removed = 0;
+  for (const fs::path& entry : EntriesOf(layout.blobs)) {
+    const auto facts = Look(entry);
+    if (!facts || facts->is_folder) continue;
+    ++n_total;
+    if (!IsOld(*facts)) continue;
+    const auto digest = Digest::Parse(entry.filename().native());
+    const bool is_needed = digest
+                               ? references.digests.count(*digest) != 0 || blobs.IsAccepted(*digest)
+                               : IsAlive(entry);
+    if (!is_needed) Remove(blobs.files(), entry, &n_removed);
+  }
+  Log(LogLevel::kInfo, "total blobs: " + std::to_string(n_total));
+  Log(LogLevel::kInfo, "total unused blobs removed: " + std::to_string(n_removed));
+  RemoveAllEmptyFolders(layout);
+}
+
+}  // namespace
+
+void TidyAtStart(Blobs& blobs, bool is_prune_enabled) {
+  const auto owned = blobs.lock().TryOwn();
+  if (!owned) {
+    Log(LogLevel::kInfo, "the model store cannot be written: serving the models that it has",
+        {{"error", owned.error().message}});
+    return;
+  }
+  if (!owned->has_value()) {
+    Log(LogLevel::kInfo, "another server is writing to the model store: not pruning");
+    return;
+  }
+  const Layout& layout = blobs.layout();
+  RenameOldBlobs(blobs.files(), layout.blobs, 0);
+  RemoveOwnTemporaries(blobs.files(), layout.blobs, kTemporaryBlobPrefix);
+  RemoveOwnTemporaries(blobs.files(), layout.manifests, kTemporaryManifestPrefix);
+  RemoveOldMarks(blobs.files(), layout);
+  if (is_prune_enabled) PruneBlobs(blobs);
+}
+
+}  // namespace corral::models::internal

@@ -1,0 +1,286 @@
+#include "models/store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/log.h"
+#include "models/internal/layout.h"
+#include "models/internal/model_reader.h"
+#include "models/internal/prune.h"
+#include "models/internal/state.h"
+
+namespace corral::models {
+
+using internal::AsStoreError;
+using internal::LookThrough;
+using internal::StoredManifest;
+using internal::StoreLock;
+
+namespace {
+
+constexpr std::size_t kMaxCachedModels = 16;
+constexpr std::size_t kMaxSaid = 1024;
+
+// What a model's small layers and GGUF headers depend on: its manifest's bytes, and the files that
+// are not named by their hash to us (a blob may be replaced by hand, or lie behind a link).
+std::string ModelKey(const internal::Layout& layout, const Manifest& manifest) {
+  std::string key = manifest.digest;
+  for (const Layer& layer : manifest.layers) {
+    const std::string_view kind = layer.Kind();
+    if (kind != "model" && kind != "projector") continue;
+    const auto facts = LookThrough(layout.BlobPath(layer.digest));
+    if (!facts) {
+      key.append("/-");
+      continue;
+    }
+    for (const std::int64_t part :
+         {static_cast<std::int64_t>(facts->device), static_cast<std::int64_t>(facts->inode),
+          static_cast<std::int64_t>(facts->size_bytes),
+          static_cast<std::int64_t>(facts->modified_at.time_since_epoch().count())}) {
+      key.append("/").append(std::to_string(part));
+    }
+  }
+  return key;
+}
+
+std::int64_t CountOf(const gguf::Info* info, std::string_view key, std::int64_t otherwise) {
+  const auto value = info ? info->ArchUint(key) : std::nullopt;
+  return value && *value > 0 && *value <= 0x7FFF'FFFF'FFFF'FFFFU ? static_cast<std::int64_t>(*value)
+                                                                 : otherwise;
+}
+
+ModelSummary Summarize(const Model& model, std::optional<bool> go_template) {
+  return {
+      .name = model.name,
+      .digest = model.manifest.digest,
+      .size_bytes = model.manifest.TotalBytes(),
+      .modified_at = model.modified_at,
+      .config = model.config,
+      .capabilities = model.Capabilities(go_template),
+      .context_length = CountOf(model.info.get(), "context_length", model.config.context_length),
+      .embedding_length =
+          CountOf(model.info.get(), "embedding_length", model.config.embedding_length)};
+}
+
+std::int64_t WholeSeconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
+}
+
+}  // namespace
+
+Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::Open(std::filesystem::path root, StoreOptions options) {
+  if (root.has_relative_path() && root.filename().empty()) root = root.parent_path();  // "models/"
+  auto state = std::make_unique<State>(std::move(root), options);
+  const auto made = [&]() -> Status {
+    CORRAL_TRY_STATUS(state->files.MakeFolders(state->layout.blobs));
+    return state->files.MakeFolders(state->layout.manifests);
+  }();
+  if (!made && made.error().code != Code::kForbidden) {
+    return Fail(Code::kIo, "cannot create the model store: " + made.error().message +
+                               ": ensure path elements are traversable");
+  }
+  const auto facts = LookThrough(state->layout.root);
+  if (!facts || !facts->is_folder || ::access(state->layout.root.c_str(), R_OK | X_OK) != 0) {
+    const std::string why = made ? "permission denied" : made.error().message;
+    return Fail(Code::kIo,
+                "cannot open the model store: " + why + ": ensure path elements are traversable");
+  }
+  internal::TidyAtStart(state->blobs, options.is_prune_enabled);
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+const std::filesystem::path& Store::root() const { return state_->layout.root; }
+std::filesystem::path Store::BlobPath(const Digest& digest) const {
+  return state_->layout.BlobPath(digest);
+}
+bool Store::HasBlob(const Digest& digest) { return state_->blobs.Accept(digest); }
+Result<std::unique_ptr<BlobWriter>> Store::NewBlob() { return state_->blobs.New(); }
+
+bool Store::State::IsFirst(const std::string& what) {
+  const MutexLock lock(mutex);
+  if (said.size() >= kMaxSaid) said.clear();
+  return said.insert(what).second;
+}
+
+ModelName Store::Existing(const ModelName& name) {
+  return internal::FindName(state_->layout, name).value_or(name);
+}
+
+Result<std::vector<ModelSummary>> Store::List() {
+  State& state = *state_;
+  std::vector<ModelSummary> list;
+  std::map<std::string, std::shared_ptr<const ModelSummary>> kept;
+  for (const internal::ManifestFile& file :
+       internal::WalkManifests(state.layout, /*follows_links=*/false)) {
+    const std::string& path = file.relative.native();
+    if (!file.name) {
+      if (state.IsFirst("name " + path))
+        Log(LogLevel::kWarn, "bad manifest name", {{"path", path}});
+      continue;
+    }
+    auto stored = internal::ReadManifest(state.files, state.layout, *file.name);
+    if (!stored) {
+      const Error& error = stored.error();
+      const bool is_gone = error.code == Code::kNotFound;  // deleted since the walk
+      if (!is_gone && state.IsFirst("manifest " + path + error.message)) {
+        Log(LogLevel::kWarn, "bad manifest", {{"path", path}, {"error", error.message}});
+      }
+      continue;
+    }
+    const auto modified_at = stored->modified_at;
+    const std::string key = ModelKey(state.layout, stored->manifest);
+    std::shared_ptr<const ModelSummary> summary;
+    {
+      const MutexLock lock(state.mutex);
+      if (const auto found = state.summaries.find(key); found != state.summaries.end())
+        summary = found->second;
+    }
+    if (!summary) {
+      Manifest manifest = stored->manifest;
+      auto model = internal::ReadModel(state.files, state.layout, *file.name, std::move(*stored));
+      if (!model) {
+        if (state.IsFirst("layers " + key)) {
+          Log(LogLevel::kWarn, "bad model",
+              {{"model", file.name->Short()}, {"error", model.error().message}});
+        }
+        // It is listed, so that it can be seen and removed, and not kept: it may be repaired.
+        list.push_back(Summarize(
+            Model{.name = *file.name, .manifest = std::move(manifest), .modified_at = modified_at},
+            state.options.go_template));
+        continue;
+      }
+      summary = std::make_shared<const ModelSummary>(Summarize(*model, state.options.go_template));
+    }
+    kept.emplace(key, summary);
+    list.push_back(*summary);
+    list.back().name = *file.name;
+    list.back().modified_at = modified_at;
+  }
+  {
+    const MutexLock lock(state.mutex);
+    state.summaries = std::move(kept);
+  }
+  std::sort(list.begin(), list.end(), [](const ModelSummary& a, const ModelSummary& b) {
+    const std::int64_t time_a = WholeSeconds(a.modified_at);
+    const std::int64_t time_b = WholeSeconds(b.modified_at);
+    return time_a != time_b ? time_a > time_b : a.name < b.name;
+  });
+  return list;
+}
+
+Result<std::shared_ptr<const Model>> Store::Load(const ModelName& name) {
+  State& state = *state_;
+  // A model that is replaced or deleted between the reads of its manifest and its layers is looked
+  // at again.
+  for (int attempt = 0;; ++attempt) {
+    const ModelName stored_name = Existing(name);
+    CORRAL_TRY(StoredManifest stored,
+               internal::ReadManifest(state.files, state.layout, stored_name));
+    const std::string key = stored_name.Full() + "/" +
+                            std::to_string(stored.modified_at.time_since_epoch().count()) + "/" +
+                            ModelKey(state.layout, stored.manifest);
+    {
+      const MutexLock lock(state.mutex);
+      if (const auto found = state.models.find(key); found != state.models.end()) {
+        found->second.last_use = ++state.n_uses;
+        return found->second.model;
+      }
+    }
+    const std::string digest = stored.manifest.digest;
+    auto read = internal::ReadModel(state.files, state.layout, stored_name, std::move(stored));
+    if (!read) {
+      const auto again = internal::ReadManifest(state.files, state.layout, stored_name);
+      const bool has_changed = !again || again->manifest.digest != digest;
+      if (has_changed && attempt < 3) continue;
+      return Fail(std::move(read).error());
+    }
+    auto model = std::make_shared<const Model>(std::move(*read));
+    const MutexLock lock(state.mutex);
+    if (state.models.size() >= kMaxCachedModels) {
+      const auto oldest = std::min_element(
+          state.models.begin(), state.models.end(),
+          [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; });
+      state.models.erase(oldest);
+    }
+    state.models[key] = {model, ++state.n_uses};
+    return model;
+  }
+}
+
+Status Store::State::WriteManifest(const StoreLock::Held&, const ModelName& name,
+                                   std::string_view raw) {
+  if (!internal::IsPlainPath(layout, name)) {
+    return Fail(
+        Code::kInvalidArgument,
+        "'" + name.Short() + "' cannot be stored: its place is taken by a link or a folder");
+  }
+  const std::filesystem::path path = layout.ManifestPath(name);
+  CORRAL_TRY_STATUS(files.MakeFolders(path.parent_path()));
+  CORRAL_TRY(const auto pending,
+             files.Create(layout.manifests, internal::kTemporaryManifestPrefix));
+  CORRAL_TRY_STATUS(pending->Append(raw));
+  return pending->Commit(path);
+}
+
+void Store::State::RemoveReplaced(const std::set<Digest>& candidates) {
+  if (candidates.empty()) return;
+  if (const auto owned = blobs.lock().Own()) blobs.RemoveUnused(*owned, candidates);
+}
+
+Status Store::Copy(const ModelName& source, const ModelName& destination) {
+  State& state = *state_;
+  std::set<Digest> replaced;
+  {
+    const ModelName from = Existing(source);
+    const ModelName to = Existing(destination);
+    CORRAL_TRY_STATUS(
+        internal::ReadManifest(state.files, state.layout, from).map([](const auto&) {}));
+    if (from.Path() == to.Path()) return {};
+    auto shared = state.blobs.lock().Share();
+    if (!shared) return Fail(AsStoreError(std::move(shared).error()));
+    CORRAL_TRY(const StoredManifest stored,
+               internal::ReadManifest(state.files, state.layout, from));
+    auto turn = state.blobs.OwnName(*shared, to);
+    if (!turn) return Fail(AsStoreError(std::move(turn).error()));
+    if (const auto old = internal::ReadManifest(state.files, state.layout, to)) {
+      internal::AddDigests(old->manifest, &replaced);
+    }
+    if (const Status status = state.WriteManifest(*shared, to, stored.manifest.raw); !status) {
+      return Fail(AsStoreError(status.error()));
+    }
+  }
+  if (state.options.is_prune_enabled) state.RemoveReplaced(replaced);
+  return {};
+}
+
+Status Store::Delete(const ModelName& name) {
+  State& state = *state_;
+  const auto not_found = [&name] {
+    return Fail(Code::kNotFound, "model '" + name.Short() + "' not found");
+  };
+  // Before the lock: a store that cannot be written still says what it does not have.
+  if (!internal::FindName(state.layout, name)) return not_found();
+  auto owned = state.blobs.lock().Own();
+  if (!owned) return Fail(AsStoreError(std::move(owned).error()));
+  const auto stored_name = internal::FindName(state.layout, name);
+  if (!stored_name) return not_found();
+  std::set<Digest> candidates;
+  const std::filesystem::path path = state.layout.ManifestPath(*stored_name);
+  if (const auto manifest = internal::ReadManifestFile(state.files, path)) {
+    internal::AddDigests(*manifest, &candidates);
+  } else {
+    Log(LogLevel::kWarn, "deleting a corrupt manifest",
+        {{"model", stored_name->Short()}, {"error", manifest.error().message}});
+  }
+  if (Status status = state.files.Remove(path); !status)
+    return Fail(AsStoreError(std::move(status).error()));
+  internal::RemoveEmptyFolders(state.layout, path.parent_path());
+  state.blobs.RemoveUnused(*owned, candidates);
+  return {};
+}
+
+}  // namespace corral::models
