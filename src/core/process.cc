@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,11 @@
 #include <cerrno>
 #include <limits>
 #include <utility>
+
+// glibc 2.36 forgot the linkage of this header.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 namespace corral {
 namespace {
