@@ -1,0 +1,39 @@
+// The command line: `corral`, also installed as `ollama`.
+//
+//   cli::Hooks hooks;
+//   hooks.serve = [] { return RunServer(); };
+//   return cli::Main(argc, argv, hooks);
+//
+// Everything but `serve` is a client that speaks HTTP with the server at OLLAMA_HOST. Texts, exit
+// codes (0 or 1) and tables are Ollama's.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "cli/client.h"
+#include "cli/console.h"
+#include "core/files.h"
+#include "core/settings.h"
+#include "core/timestamp.h"
+
+namespace corral::cli {
+
+struct Hooks {
+  std::function<int()> serve;     // `serve`; its result is the exit code
+  std::string version = "0.0.0";  // Corral's
+  std::string ollama_version =
+      "0.0.0";  // the Ollama version that the API reports and that --version compares
+  Environment environment = ProcessEnvironment();
+  // Where tests come in; null: the process's own.
+  Console* console = nullptr;
+  Transport* transport = nullptr;
+  FileSystem* files = nullptr;
+  std::function<Timestamp()> now = &Timestamp::Now;
+};
+
+// Runs the command that the words name and returns the exit code. `argv[0]` decides what the
+// program calls itself.
+int Main(int argc, char** argv, const Hooks& hooks);
+
+}  // namespace corral::cli
