@@ -73,12 +73,14 @@ std::vector<char*> Pointers(const std::vector<std::string>& texts) {
   return pointers;
 }
 
+// For poll: -1 without end. Rounded up, so that it is 0 only once the deadline has passed.
 int MillisecondsUntil(std::chrono::steady_clock::time_point deadline) {
-  using std::chrono::milliseconds;
-  if (deadline == std::chrono::steady_clock::time_point::max()) return -1;
-  const auto left =
-      std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-  return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
+  using std::chrono::steady_clock;
+  if (deadline == steady_clock::time_point::max()) return -1;
+  const steady_clock::time_point now = steady_clock::now();
+  if (deadline <= now) return 0;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now).count();
+  return static_cast<int>(std::min<std::int64_t>(left, std::numeric_limits<int>::max()));
 }
 
 }  // namespace
