@@ -32,10 +32,11 @@ struct HttpRequest {
   std::string method = {};
   std::string path = {};  // "/api/tags"; the transport knows the server and its base path
   std::string body = {};  // JSON; sent if not empty
-  std::filesystem::path body_file = {};               // if not empty, the body is this file's bytes
-  bool is_stream = false;                             // NDJSON is wanted
-  std::chrono::milliseconds timeout{0};               // for the whole exchange; 0: none
-  std::function<void(std::uint64_t n_sent)> on_sent;  // while a body_file goes out; may be empty
+  std::filesystem::path body_file = {};  // if not empty, the body is this file's bytes
+  bool is_stream = false;                // NDJSON is wanted
+  std::chrono::milliseconds timeout{0};  // for the whole exchange; 0: none
+  std::function<void(std::uint64_t n_sent)> on_sent =
+      {};  // while a body_file goes out; may be empty
 };
 
 struct HttpHead {

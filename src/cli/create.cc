@@ -221,6 +221,12 @@ Result<std::string> ReadModelfile(const std::string& name, fs::path* folder) {
   return Fail(Code::kNotFound, "specified Modelfile wasn't found: " + path.string());
 }
 
+Result<CreatePlan> PlanCreate(const modelfile::Modelfile& modelfile, const fs::path& folder,
+                              const std::string& home,
+                              const std::function<void(const fs::path&)>& on_hash) {
+  return Planner(folder, home, on_hash).Plan(modelfile);
+}
+
 Result<std::vector<fs::path>> ModelFolderFiles(const fs::path& folder) {
   struct Kind {
     const char* pattern;
