@@ -131,12 +131,19 @@ class Scheduler {
   virtual void StopAdmitting() = 0;
   // Stops all workers and waits until they are reaped. Waiting requests are answered kBusy first.
   virtual void Shutdown(std::chrono::milliseconds grace) = 0;
+
+  // Looks at the clock again: for tests, which move it.
+  virtual void Poke() = 0;
 };
 
-// `now` is injected for tests.
-struct TimeSource {
+// Where the scheduler's time and the machine's free memory come from: tests replace them.
+struct Surroundings {
   std::function<Clock::time_point()> now = [] { return Clock::now(); };
+  std::function<std::int64_t()> free_memory_bytes;  // null: core/host.h
 };
-std::unique_ptr<Scheduler> MakeScheduler(Options options, std::shared_ptr<worker::Launcher> launcher);
+
+// Runs until destroyed (which is Shutdown(0)).
+std::unique_ptr<Scheduler> MakeScheduler(Options options, std::shared_ptr<worker::Launcher> launcher,
+                                         Surroundings surroundings = {});
 
 }  // namespace corral::scheduler

@@ -1,0 +1,173 @@
+#include "app/server.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "api/routes.h"
+#include "api/services.h"
+#include "api/version.h"
+#include "core/files.h"
+#include "core/host.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/settings.h"
+#include "http/http.h"
+#include "models/store.h"
+#include "scheduler/scheduler.h"
+#include "worker/client.h"
+
+extern char** environ;
+
+namespace corral::app {
+namespace {
+
+constexpr int kAutoLoadedModels = 3;  // Ollama's 3 x max(GPUs, 1) for a machine without GPUs
+constexpr std::uint64_t kAutoContext = 4096;
+constexpr int kParkShare = 8;                         // of the free memory, for parked prefixes,
+constexpr std::int64_t kMostParkedBytes = 2LL << 30;  // at most
+constexpr std::chrono::seconds kWorkerGrace{2};
+
+// SIGTERM and SIGINT as a descriptor: blocked in every thread that is made from here on.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    fd_.Reset(::signalfd(-1, &signals, SFD_CLOEXEC));
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  // Blocks for the next one, or until `wake_fd` is readable (then 0).
+  int Wait(int wake_fd = -1) const {
+    for (;;) {
+      pollfd events[2] = {{fd_.get(), POLLIN, 0}, {wake_fd, POLLIN, 0}};
+      if (::poll(events, 2, -1) < 0 && errno != EINTR) return 0;
+      signalfd_siginfo info{};
+      if ((events[0].revents & POLLIN) != 0 && ::read(fd_.get(), &info, sizeof(info)) == sizeof(info)) {
+        return static_cast<int>(info.ssi_signo);
+      }
+      if ((events[1].revents & POLLIN) != 0) return 0;
+    }
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+std::vector<std::string> EnvironmentNames() {
+  std::vector<std::string> names;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    names.emplace_back(text.substr(0, text.find('=')));
+  }
+  return names;
+}
+
+// corral-worker lies beside this program, unless a setting says otherwise.
+std::filesystem::path WorkerProgram(const Settings& settings) {
+  if (!settings.worker.empty()) return settings.worker;
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "corral-worker";
+}
+
+scheduler::Options SchedulerOptions(const Settings& settings) {
+  scheduler::Options options;
+  options.worker_program = WorkerProgram(settings);
+  options.max_loaded_models =
+      settings.max_loaded_models == 0 ? kAutoLoadedModels : static_cast<int>(std::min<std::uint64_t>(settings.max_loaded_models, 1000));
+  options.max_queue = static_cast<int>(std::min<std::uint64_t>(settings.max_queue, 1'000'000));
+  options.num_parallel = static_cast<int>(std::min<std::uint64_t>(settings.num_parallel, 64));
+  options.default_num_ctx =
+      static_cast<int>(std::min<std::uint64_t>(settings.context_length == 0 ? kAutoContext : settings.context_length, 1U << 30));
+  options.default_keep_alive = settings.keep_alive;
+  options.load_timeout = settings.load_timeout;
+  options.flash_attention = settings.flash_attention.value_or(true);
+  options.kv_cache_type = settings.kv_cache_type;
+  options.prefix_cache_bytes =
+      settings.prefix_cache_bytes
+          ? static_cast<std::int64_t>(std::min<std::uint64_t>(*settings.prefix_cache_bytes, 1ULL << 50))
+          : std::min(kMostParkedBytes, ReadHostFacts().memory_available_bytes / kParkShare);
+  return options;
+}
+
+int Failed(const Error& error) {
+  std::fprintf(stderr, "Error: %s\n", error.message.c_str());
+  return 1;
+}
+
+}  // namespace
+
+int RunServer() {
+  const StopSignals signals;
+  std::vector<std::string> warnings;
+  const Settings settings = ReadSettings(ProcessEnvironment(), EnvironmentNames(), &warnings);
+  ConfigureLog(settings.log_level, settings.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
+
+  models::StoreOptions store_options;
+  store_options.is_prune_enabled = !settings.no_prune;
+  store_options.go_template = settings.go_template;
+  auto store = models::Store::Open(settings.models, store_options);
+  if (!store) return Failed(store.error());
+
+  Metrics metrics;
+  const auto scheduler =
+      scheduler::MakeScheduler(SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
+  std::atomic<bool> is_ready{true};
+  http::Router router;
+  api::AddRoutes(router, {**store, *scheduler, settings, metrics, [&is_ready] { return is_ready.load(); }});
+
+  http::ServerOptions options;
+  options.address = settings.host.host;
+  options.port = settings.host.port;
+  options.max_body_bytes = settings.max_body_bytes;
+  options.origins = settings.origins;
+  options.allowed_hosts = settings.allowed_hosts;
+  options.on_access = [](const http::Request& request, int status, std::chrono::nanoseconds took) {
+    Log(LogLevel::kInfo, "request",
+        {{"method", request.method}, {"path", request.path}, {"status", status}, {"took", FormatGoDuration(took)},
+         {"remote", request.remote}, {"id", request.id}});
+  };
+  auto server = http::Start(std::move(options), std::move(router));
+  if (!server) return Failed(server.error());
+  Log(LogLevel::kInfo, "Listening on " + (*server)->address() + " (version " + std::string(api::kOllamaVersion) + ")",
+      {{"models", settings.models}});
+
+  const int signal = signals.Wait();
+  Log(LogLevel::kInfo, "stopping", {{"signal", ::strsignal(signal)}});
+  is_ready = false;
+  {
+    // A second signal ends the grace; the end of the drain ends the wait for one.
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_CLOEXEC) != 0) return Failed(ErrnoError(errno, "pipe"));
+    const UniqueFd drained(ends[0]);
+    UniqueFd drain(ends[1]);
+    const std::jthread watcher([&] {
+      if (signals.Wait(drained.get()) != 0) (*server)->HastenDrain();
+    });
+    (*server)->Drain(std::chrono::duration_cast<std::chrono::milliseconds>(settings.shutdown_grace));
+    (void)!::write(drain.get(), "x", 1);
+  }
+  scheduler->Shutdown(kWorkerGrace);
+  server->reset();
+  Log(LogLevel::kInfo, "stopped");
+  return 0;
+}
+
+}  // namespace corral::app

@@ -1,0 +1,220 @@
+#include "engine/fake_engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "core/stop.h"
+#include "engine/text_filter.h"
+
+namespace corral::engine {
+namespace {
+
+constexpr int kDefaultPredict = 16;
+constexpr std::size_t kEmbeddingSize = 8;
+constexpr std::chrono::milliseconds kSlowPiece{20};
+
+std::vector<std::string> Words(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
+
+class FakeEngine final : public Engine {
+ public:
+  FakeEngine(EngineConfig config) : config_(std::move(config)), thread_([this] { Run(); }) {}
+
+  ~FakeEngine() override {
+    {
+      const std::lock_guard lock(mutex_);
+      is_stopping_ = true;
+    }
+    event_.notify_all();
+  }
+
+  ModelFacts facts() const override {
+    ModelFacts facts;
+    facts.n_ctx_train = 4096;
+    facts.n_ctx_seq = std::min(config_.options.num_ctx, 4096);
+    facts.n_slots = std::max(config_.options.n_slots, 4);
+    facts.n_embd = kEmbeddingSize;
+    facts.n_vocab = 1000;
+    facts.n_threads = 1;
+    facts.has_chat_template = true;
+    facts.size_bytes = 1'000'000;
+    return facts;
+  }
+
+  void Submit(JobId id, GenerateJob job) override {
+    std::string text = job.prompt.text;
+    for (const ChatMessage& message : job.prompt.messages) text += " " + message.content;
+    {
+      const std::lock_guard lock(mutex_);
+      Running running{Words(text), TextFilter(job.sampling.stop), std::move(job), config_.initial_credit, 0, false, {}};
+      jobs_.emplace(id, std::move(running));
+    }
+    event_.notify_all();
+  }
+
+  void Submit(JobId id, EmbedJob job) override {
+    Embeddings result;
+    for (const std::string& text : job.texts) {
+      std::vector<float> vector(kEmbeddingSize, 0.0F);
+      for (const std::string& word : Words(text)) {
+        vector[std::hash<std::string>{}(word) % kEmbeddingSize] += 1.0F;
+        ++result.prompt_tokens;
+      }
+      vector[0] += 1.0F;
+      result.vectors.push_back(std::move(vector));
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      counters_.prompt_tokens_evaluated += result.prompt_tokens;
+    }
+    config_.sink(id, std::move(result));
+  }
+
+  void Cancel(JobId id) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto job = jobs_.find(id); job != jobs_.end()) job->second.is_cancelled = true;
+    }
+    event_.notify_all();
+  }
+
+  void AddCredit(JobId id, int pieces) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto job = jobs_.find(id); job != jobs_.end()) job->second.credit += pieces;
+    }
+    event_.notify_all();
+  }
+
+  EngineCounters Counters() const override {
+    const std::lock_guard lock(mutex_);
+    EngineCounters counters = counters_;
+    counters.jobs_running = static_cast<std::int64_t>(jobs_.size());
+    return counters;
+  }
+
+ private:
+  struct Running {
+    std::vector<std::string> words;
+    TextFilter filter;
+    GenerateJob job;
+    int credit = 0;
+    int n_generated = 0;
+    bool is_cancelled = false;
+    std::chrono::steady_clock::time_point not_before;
+    bool has_prompt = false;
+  };
+
+  void Run() {
+    std::unique_lock lock(mutex_);
+    while (!is_stopping_) {
+      auto next_look = std::chrono::steady_clock::time_point::max();
+      bool has_moved = false;
+      for (auto job = jobs_.begin(); job != jobs_.end();) {
+        const JobId id = job->first;
+        std::vector<JobEvent> events;
+        has_moved |= Step(job->second, &events, &next_look);
+        const bool has_ended = !events.empty() && IsLast(events.back());
+        job = has_ended ? jobs_.erase(job) : std::next(job);
+        lock.unlock();
+        for (JobEvent& event : events) config_.sink(id, std::move(event));
+        lock.lock();
+        if (!has_ended) job = jobs_.upper_bound(id);  // others may have come or gone meanwhile
+      }
+      if (has_moved) continue;
+      if (next_look == std::chrono::steady_clock::time_point::max()) {
+        event_.wait(lock);
+      } else {
+        event_.wait_until(lock, next_look);
+      }
+    }
+    for (const auto& [id, job] : jobs_) config_.sink(id, Error{Code::kCancelled, "the model is being unloaded"});
+  }
+
+  // One word further. True if something happened.
+  bool Step(Running& running, std::vector<JobEvent>* events, std::chrono::steady_clock::time_point* next_look) {
+    if (running.is_cancelled) {
+      events->push_back(Error{Code::kCancelled, "request canceled"});
+      return true;
+    }
+    if (!running.has_prompt) {
+      running.has_prompt = true;
+      counters_.prompt_tokens_evaluated += static_cast<std::int64_t>(running.words.size());
+    }
+    const int asked = running.job.sampling.num_predict;
+    const int most = asked < 0 ? kDefaultPredict : asked;
+    if (running.words.empty() || running.n_generated >= most) {
+      End(running, DoneReason::kLength, events);
+      return true;
+    }
+    if (running.credit <= 0) return false;
+    const std::string& word = running.words[static_cast<std::size_t>(running.n_generated) % running.words.size()];
+    if (word == "#crash") std::abort();
+    if (word == "#hang") return false;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < running.not_before) {
+      *next_look = std::min(*next_look, running.not_before);
+      return false;
+    }
+    if (std::find(running.words.begin(), running.words.end(), "#slow") != running.words.end()) {
+      running.not_before = now + kSlowPiece;
+    }
+    ++running.n_generated;
+    ++counters_.tokens_generated;
+    Piece piece;
+    piece.text = running.filter.Add((running.n_generated > 1 ? " " : "") + word);
+    if (!piece.text.empty()) {
+      --running.credit;
+      events->push_back(std::move(piece));
+    }
+    if (running.filter.HasStopped()) End(running, DoneReason::kStop, events);
+    return true;
+  }
+
+  static void End(Running& running, DoneReason reason, std::vector<JobEvent>* events) {
+    if (std::string rest = running.filter.Flush(); !rest.empty()) events->push_back(Piece{std::move(rest), {}, {}, {}});
+    Finish finish;
+    finish.reason = reason;
+    finish.prompt_tokens = static_cast<std::int64_t>(running.words.size());
+    finish.eval_tokens = running.n_generated;
+    finish.prompt_eval_time = std::chrono::nanoseconds(1000);
+    finish.eval_time = std::chrono::nanoseconds(1000);
+    if (running.job.want_context) finish.context = {1, 2, 3};
+    events->push_back(std::move(finish));
+  }
+
+  const EngineConfig config_;
+  mutable std::mutex mutex_;
+  std::condition_variable event_;
+  std::map<JobId, Running> jobs_;  // guarded by mutex_
+  EngineCounters counters_;        // guarded by mutex_
+  bool is_stopping_ = false;       // guarded by mutex_
+  std::jthread thread_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> MakeFakeEngine(const ModelFiles& files, EngineConfig config) {
+  char magic[4] = {};
+  if (::pread(files.model, magic, sizeof(magic), 0) != sizeof(magic) || std::string_view(magic, 4) != "GGUF") {
+    return Fail(Code::kCorrupt, "unable to load model: not a GGUF file");
+  }
+  if (config.on_progress && !config.on_progress(1.0F)) return Fail(Code::kCancelled, "the load was ended");
+  return std::make_unique<FakeEngine>(std::move(config));
+}
+
+}  // namespace corral::engine

@@ -1,0 +1,63 @@
+// Texts to vectors, on a thread and a context of its own: embeddings need another pooling than generation.
+//
+// The context is made on first use. An encoder (BERT) pools inside llama.cpp, several texts a batch, none across micro-batches.
+// A causal model is read token by token and pooled here, so a text may be as long as the context: by the GGUF's own pooling,
+// or by the mean for a model that was made for generating.
+// Threads: Submit and Wake from any thread; the sink is called on the embedder's thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/job.h"
+#include "core/stop.h"
+#include "engine/engine.h"
+#include "engine/llama/loaded_model.h"
+
+namespace corral::engine {
+
+class Embedder {
+ public:
+  Embedder(const LoadedModel& model, const EngineConfig& config, std::mutex& compute);
+  ~Embedder();  // ends what waits with kCancelled, joins
+
+  void Submit(JobId id, EmbedJob job, StopToken stop);
+  // Texts of prompt tokens evaluated so far.
+  std::int64_t n_evaluated() const { return n_evaluated_; }
+  std::int64_t n_waiting() const;
+
+ private:
+  struct Item {
+    JobId id;
+    EmbedJob job;
+    StopToken stop;
+  };
+  void Run();
+  Result<Embeddings> Embed(const EmbedJob& job, const StopToken& stop);
+  Status MakeContext();
+  Result<std::vector<std::vector<Token>>> TokenizeAll(const EmbedJob& job) const;
+  Status EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first, std::size_t last,
+                     std::vector<std::vector<float>>* vectors);
+  Result<std::vector<float>> ReadCausal(const std::vector<Token>& text, const StopToken& stop);
+  Status DecodeLocked(llama_batch& batch);
+
+  const LoadedModel& model_;
+  const EngineConfig& config_;
+  std::mutex& compute_;
+  ContextPtr context_;  // the thread's own
+  int n_batch_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable event_;
+  std::deque<Item> items_;    // guarded by mutex_
+  bool is_stopping_ = false;  // guarded by mutex_
+  std::atomic<std::int64_t> n_evaluated_{0};
+
+  std::jthread thread_;
+};
+
+}  // namespace corral::engine

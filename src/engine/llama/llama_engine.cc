@@ -1,0 +1,204 @@
+#include "engine/llama/llama_engine.h"
+
+#include <ggml-backend.h>
+#include <llama-ext.h>
+
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/log.h"
+#include "core/queue.h"
+#include "engine/llama/embedder.h"
+#include "engine/llama/generator.h"
+#include "engine/llama/loaded_model.h"
+#include "engine/llama/prompt_builder.h"
+#include "engine/llama/sampler.h"
+
+namespace corral::engine {
+namespace {
+
+constexpr int kPrepareThreads = 2;
+constexpr std::size_t kPrepareQueue = 4096;  // the server admits fewer
+
+// Bytes that the context and its model take, and how many of them lie on a GPU.
+void AddMemory(const llama_context* context, ModelFacts* facts) {
+  for (const auto& [buffer_type, used] : llama_get_memory_breakdown(context)) {
+    const auto bytes = static_cast<std::int64_t>(used.total());
+    facts->size_bytes += bytes;
+    ggml_backend_dev_t device = ggml_backend_buft_get_device(buffer_type);
+    if (!ggml_backend_buft_is_host(buffer_type) && device != nullptr &&
+        ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) {
+      facts->vram_bytes += bytes;
+    }
+  }
+}
+
+class LlamaEngine final : public Engine {
+ public:
+  LlamaEngine(std::unique_ptr<LoadedModel> model, EngineConfig config)
+      : config_(std::move(config)), sink_(std::move(config_.sink)), model_(std::move(model)), builder_(*model_),
+        prepare_queue_(kPrepareQueue) {
+    // Every last event takes the job off the table before the owner hears it.
+    config_.sink = [this](JobId id, JobEvent event) {
+      if (IsLast(event)) Forget(id);
+      sink_(id, std::move(event));
+    };
+  }
+
+  Status Start() {
+    if (!model_->is_embedding() && !model_->is_encoder_only()) {
+      CORRAL_TRY(generator_, Generator::Create(*model_, config_, compute_));
+    }
+    embedder_ = std::make_unique<Embedder>(*model_, config_, compute_);
+    for (int i = 0; i < kPrepareThreads; ++i) prepare_threads_.emplace_back([this] { Prepare(); });
+
+    facts_.n_ctx_train = model_->n_ctx_train();
+    facts_.n_embd = llama_model_n_embd_out(model_->model());
+    facts_.n_vocab = model_->n_vocab();
+    facts_.n_threads = model_->n_threads();
+    facts_.has_chat_template = builder_.has_chat_template();
+    facts_.is_embedding = model_->is_embedding();
+    if (generator_) {
+      facts_.n_ctx_seq = generator_->n_ctx_seq();
+      facts_.n_slots = generator_->n_slots();
+      AddMemory(generator_->context(), &facts_);
+    } else {
+      const int n_train = facts_.n_ctx_train > 0 ? facts_.n_ctx_train : config_.options.num_ctx;
+      facts_.n_ctx_seq = std::min(config_.options.num_ctx, n_train);
+      facts_.n_slots = 1;
+      facts_.size_bytes = static_cast<std::int64_t>(llama_model_size(model_->model()));
+    }
+    return {};
+  }
+
+  ~LlamaEngine() override {
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto& [id, source] : jobs_) source.RequestStop(StopReason::kUser);
+    }
+    prepare_queue_.Close();
+    prepare_threads_.clear();  // joins; what they held has been answered
+  }
+
+  ModelFacts facts() const override { return facts_; }
+
+  void Submit(JobId id, GenerateJob job) override {
+    if (!generator_) {
+      sink_(id, Error{Code::kInvalidArgument, "the model does not support generate"});
+      return;
+    }
+    Waiting waiting{id, std::move(job), Remember(id)};
+    if (prepare_queue_.TryPush(std::move(waiting)) != PushResult::kPushed) {
+      config_.sink(id, Error{Code::kBusy, "server busy, please try again.  maximum pending requests exceeded"});
+    }
+  }
+
+  void Submit(JobId id, EmbedJob job) override { embedder_->Submit(id, std::move(job), Remember(id)); }
+
+  void Cancel(JobId id) override {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto job = jobs_.find(id);
+      if (job == jobs_.end()) return;
+      job->second.RequestStop(StopReason::kUser);
+    }
+    if (generator_) generator_->Wake();
+  }
+
+  void AddCredit(JobId id, int pieces) override {
+    if (generator_) generator_->AddCredit(id, pieces);
+  }
+
+  EngineCounters Counters() const override {
+    EngineCounters counters = generator_ ? generator_->Counters() : EngineCounters{};
+    counters.prompt_tokens_evaluated += embedder_->n_evaluated();
+    counters.jobs_waiting += embedder_->n_waiting() + static_cast<std::int64_t>(prepare_queue_.Size());
+    return counters;
+  }
+
+ private:
+  struct Waiting {
+    JobId id{};
+    GenerateJob job;
+    StopToken stop;
+  };
+
+  StopToken Remember(JobId id) {
+    const std::lock_guard lock(mutex_);
+    return jobs_[id].token();
+  }
+  void Forget(JobId id) {
+    const std::lock_guard lock(mutex_);
+    jobs_.erase(id);
+  }
+
+  void Prepare() {
+    while (std::optional<Waiting> waiting = prepare_queue_.Pop()) {
+      if (Status status = PrepareOne(*waiting); !status) config_.sink(waiting->id, std::move(status).error());
+    }
+  }
+
+  Status PrepareOne(Waiting& waiting) {
+    if (waiting.stop.StopRequested()) return Fail(waiting.stop.ToError());
+    for (const ChatMessage& message : waiting.job.prompt.messages) {
+      if (!message.images.empty()) {
+        return Fail(Code::kInvalidArgument, "image input is not supported - hint: if this is unexpected, you may need to "
+                                            "provide the mmproj");
+      }
+    }
+    const int n_ctx = std::min(waiting.job.num_ctx, generator_->n_ctx_seq());
+    auto prepared = std::make_unique<PreparedJob>();
+    CORRAL_TRY(prepared->prompt, builder_.Build(waiting.job, n_ctx, waiting.stop));
+    if (waiting.job.render_only) {
+      Finish rendered;
+      rendered.prompt_tokens = static_cast<std::int64_t>(prepared->prompt.tokens.size());
+      rendered.rendered_prompt = std::move(prepared->prompt.rendered);
+      config_.sink(waiting.id, std::move(rendered));
+      return {};
+    }
+    CORRAL_TRY(prepared->sampler, Sampler::Create(*model_, waiting.job.sampling, prepared->prompt, n_ctx));
+    prepared->id = waiting.id;
+    prepared->job = std::move(waiting.job);
+    prepared->job.prompt = {};  // rendered: its text and images are no longer needed
+    prepared->stop = waiting.stop;
+    generator_->Submit(std::move(prepared));
+    return {};
+  }
+
+  EngineConfig config_;
+  const EventSink sink_;  // the owner's
+  ModelFacts facts_;
+  const std::unique_ptr<LoadedModel> model_;
+  PromptBuilder builder_;
+  std::mutex compute_;
+
+  std::mutex mutex_;
+  std::unordered_map<JobId, StopSource> jobs_;  // guarded by mutex_
+
+  BoundedQueue<Waiting> prepare_queue_;
+  std::unique_ptr<Generator> generator_;  // null: an embedding model
+  std::unique_ptr<Embedder> embedder_;
+  std::vector<std::jthread> prepare_threads_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelFiles& files, EngineConfig config) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    InstallLlamaLog();
+    llama_backend_init();
+  });
+  if (!files.projectors.empty() || !files.adapters.empty()) {
+    Log(LogLevel::kWarn, "projectors and adapters are loaded by a later release and are left out");
+  }
+  CORRAL_TRY(std::unique_ptr<LoadedModel> model, LoadedModel::Load(files.model, config.options, config.on_progress));
+  auto engine = std::make_unique<LlamaEngine>(std::move(model), std::move(config));
+  CORRAL_TRY_STATUS(engine->Start());
+  return engine;
+}
+
+}  // namespace corral::engine

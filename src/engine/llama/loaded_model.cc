@@ -1,0 +1,165 @@
+#include "engine/llama/loaded_model.h"
+
+#include <ggml-backend.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <mutex>
+#include <utility>
+
+#include "core/host.h"
+#include "core/log.h"
+#include "gguf/reader.h"
+
+namespace corral::engine {
+namespace {
+
+std::mutex log_mutex;
+std::string last_error;  // guarded by log_mutex
+std::string open_line;   // guarded by log_mutex: GGML_LOG_LEVEL_CONT adds to it
+
+void OnLlamaLog(ggml_log_level level, const char* text, void*) {
+  static ggml_log_level open_level = GGML_LOG_LEVEL_NONE;
+  const std::lock_guard lock(log_mutex);
+  if (level != GGML_LOG_LEVEL_CONT) open_level = level;
+  open_line += text;
+  if (!open_line.ends_with('\n')) return;
+  open_line.pop_back();
+  const std::string line = std::exchange(open_line, {});
+  if (line.empty()) return;
+  if (open_level == GGML_LOG_LEVEL_ERROR) last_error = line;
+  const bool is_loud = open_level == GGML_LOG_LEVEL_ERROR || open_level == GGML_LOG_LEVEL_WARN;
+  Log(is_loud ? LogLevel::kDebug : LogLevel::kTrace, line, {{"from", "llama.cpp"}});
+}
+
+Result<ggml_type> KvType(const std::string& name) {
+  if (name.empty() || name == "f16") return GGML_TYPE_F16;
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
+                               GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
+    if (name == ggml_type_name(type)) return type;
+  }
+  return Fail(Code::kInvalidArgument, "unknown KV cache type '" + name + "'");
+}
+
+bool MentionsMemory(std::string_view text) {
+  return text.find("alloc") != std::string_view::npos || text.find("memory") != std::string_view::npos;
+}
+
+}  // namespace
+
+void InstallLlamaLog() { llama_log_set(OnLlamaLog, nullptr); }
+
+std::string TakeLastLlamaError() {
+  const std::lock_guard lock(log_mutex);
+  return std::exchange(last_error, {});
+}
+
+Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(int model_fd, const LoadOptions& options,
+                                                       const std::function<bool(float)>& on_progress) {
+  CORRAL_TRY(const gguf::Info info, gguf::ReadFd(model_fd));
+  CORRAL_TRY_STATUS(gguf::CheckLoadable(info));
+  if (auto type = KvType(options.kv_cache_type); !type) return Fail(std::move(type).error());
+
+  llama_model_params params = llama_model_default_params();
+  params.n_gpu_layers = options.num_gpu;
+  if (options.main_gpu >= 0) {
+    params.main_gpu = options.main_gpu;
+    params.split_mode = LLAMA_SPLIT_MODE_NONE;
+  }
+  if (options.use_mmap >= 0) params.load_mode = options.use_mmap != 0 ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+  params.progress_callback = [](float progress, void* user) {
+    const auto& callback = *static_cast<const std::function<bool(float)>*>(user);
+    return !callback || callback(progress);
+  };
+  params.progress_callback_user_data = const_cast<std::function<bool(float)>*>(&on_progress);
+
+  // Its own description of the same file: libllama moves the position and closes what it opened.
+  const int fd = ::dup(model_fd);
+  std::FILE* file = fd < 0 ? nullptr : ::fdopen(fd, "rb");
+  if (file == nullptr) return Fail(Code::kIo, "cannot open the model's descriptor");
+  std::rewind(file);
+  TakeLastLlamaError();
+  llama_model* model = nullptr;
+  try {
+    model = llama_model_load_from_file_ptr(file, params);
+  } catch (const std::exception& error) {
+    std::fclose(file);
+    return Fail(Code::kCorrupt, std::string("unable to load model: ") + error.what());
+  }
+  std::fclose(file);
+  if (model == nullptr) {
+    const std::string why = TakeLastLlamaError();
+    return Fail(MentionsMemory(why) ? Code::kNoMemory : Code::kCorrupt,
+                "unable to load model" + (why.empty() ? std::string() : ": " + why));
+  }
+
+  auto loaded = std::unique_ptr<LoadedModel>(new LoadedModel());
+  loaded->model_ = model;
+  loaded->vocab_ = llama_model_get_vocab(model);
+  loaded->options_ = options;
+  loaded->n_threads_ = options.num_thread > 0 ? options.num_thread : ReadHostFacts().ComputeThreads();
+  loaded->is_embedding_ = info.IsEmbeddingModel();
+  char causal[8] = "true";
+  llama_model_meta_val_str(model, (std::string(info.Architecture()) + ".attention.causal").c_str(), causal,
+                           sizeof(causal));
+  loaded->is_encoder_only_ = std::string_view(causal) == "false" || !llama_model_has_decoder(model);
+  loaded->has_positional_cache_ =
+      !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && !loaded->is_encoder_only_;
+  return loaded;
+}
+
+LoadedModel::~LoadedModel() { llama_model_free(model_); }
+
+std::int64_t LoadedModel::KvBytesPerToken() const {
+  const std::int64_t head_dim = llama_model_n_embd(model_) / std::max(1, llama_model_n_head(model_));
+  const std::int64_t kv_heads = std::max(1, llama_model_n_head_kv(model_));
+  const ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
+  const auto values = 2 * static_cast<std::int64_t>(llama_model_n_layer(model_)) * kv_heads * head_dim;
+  return values * static_cast<std::int64_t>(ggml_type_size(type)) / ggml_blck_size(type);
+}
+
+std::vector<Token> LoadedModel::Tokenize(std::string_view text, bool add_special, bool parse_special) const {
+  std::vector<Token> tokens(text.size() + 2);
+  const auto length = static_cast<std::int32_t>(text.size());
+  std::int32_t n = llama_tokenize(vocab_, text.data(), length, tokens.data(), static_cast<std::int32_t>(tokens.size()),
+                                  add_special, parse_special);
+  if (n < 0) {
+    tokens.resize(static_cast<std::size_t>(-n));
+    n = llama_tokenize(vocab_, text.data(), length, tokens.data(), -n, add_special, parse_special);
+  }
+  tokens.resize(static_cast<std::size_t>(std::max(n, 0)));
+  return tokens;
+}
+
+std::string LoadedModel::TokenText(Token token, bool special) const {
+  std::string text(32, '\0');
+  std::int32_t n = llama_token_to_piece(vocab_, token, text.data(), static_cast<std::int32_t>(text.size()), 0, special);
+  if (n < 0) {
+    text.resize(static_cast<std::size_t>(-n));
+    n = llama_token_to_piece(vocab_, token, text.data(), -n, 0, special);
+  }
+  text.resize(static_cast<std::size_t>(std::max(n, 0)));
+  return text;
+}
+
+std::string LoadedModel::Detokenize(const std::vector<Token>& tokens) const {
+  std::string text;
+  for (const Token token : tokens) text += TokenText(token, true);
+  return text;
+}
+
+llama_context_params LoadedModel::ContextParams() const {
+  llama_context_params params = llama_context_default_params();
+  const ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
+  params.type_k = type;
+  params.type_v = type;
+  params.flash_attn_type = options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_AUTO : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.n_threads = n_threads_;
+  params.n_threads_batch = n_threads_;
+  params.no_perf = true;
+  params.offload_kqv = options_.num_gpu != 0;
+  return params;
+}
+
+}  // namespace corral::engine

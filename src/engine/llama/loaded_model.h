@@ -1,0 +1,76 @@
+// A model in memory: weights, vocabulary and the facts that do not change. llama.cpp's objects with an owner.
+//
+// Thread-safe once loaded (read-only), as llama.cpp's own model and vocabulary are. Contexts made from it belong to the caller.
+// Source: llama.h of the pinned release; what a hostile file does is kept out before by gguf::CheckLoadable.
+#pragma once
+
+#include <llama.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/job.h"
+#include "core/result.h"
+
+namespace corral::engine {
+
+struct ContextDeleter {
+  void operator()(llama_context* context) const { llama_free(context); }
+};
+using ContextPtr = std::unique_ptr<llama_context, ContextDeleter>;
+
+class LoadedModel {
+ public:
+  // Reads the GGUF from `model_fd` (not closed). `on_progress` returning false ends the load (kCancelled).
+  // Errors: kCorrupt (header or tensors; the text says what), kNoMemory, kCancelled.
+  static Result<std::unique_ptr<LoadedModel>> Load(int model_fd, const LoadOptions& options,
+                                                   const std::function<bool(float)>& on_progress);
+  ~LoadedModel();
+  LoadedModel(const LoadedModel&) = delete;
+  LoadedModel& operator=(const LoadedModel&) = delete;
+
+  llama_model* model() const { return model_; }
+  const llama_vocab* vocab() const { return vocab_; }
+  const LoadOptions& options() const { return options_; }
+
+  int n_ctx_train() const { return llama_model_n_ctx_train(model_); }
+  int n_vocab() const { return llama_vocab_n_tokens(vocab_); }
+  int n_threads() const { return n_threads_; }
+  bool is_embedding() const { return is_embedding_; }   // the GGUF names a pooling type
+  bool is_encoder_only() const { return is_encoder_only_; }
+  // Positions of a sequence can be dropped and copied at will: full or sliding-window attention. False for recurrent state.
+  bool has_positional_cache() const { return has_positional_cache_; }
+  int n_swa() const { return llama_model_n_swa(model_); }
+  // Bytes of one cell of the KV cache over all layers (an estimate from the head counts), for the types in options().
+  std::int64_t KvBytesPerToken() const;
+
+  // `add_special` adds BOS/EOS as the vocabulary says; control tokens in the text are recognised if `parse_special`.
+  std::vector<Token> Tokenize(std::string_view text, bool add_special, bool parse_special) const;
+  // The bytes of a token; control tokens give none unless `special`.
+  std::string TokenText(Token token, bool special) const;
+  std::string Detokenize(const std::vector<Token>& tokens) const;
+  bool IsEndOfGeneration(Token token) const { return llama_vocab_is_eog(vocab_, token); }
+
+  // Common part of the parameters of every context on this model.
+  llama_context_params ContextParams() const;
+
+ private:
+  LoadedModel() = default;
+  llama_model* model_ = nullptr;
+  const llama_vocab* vocab_ = nullptr;
+  LoadOptions options_;
+  int n_threads_ = 1;
+  bool is_embedding_ = false;
+  bool is_encoder_only_ = false;
+  bool has_positional_cache_ = true;
+};
+
+// Sends llama.cpp's log to ours; the last error line is kept for load failures. Once a process.
+void InstallLlamaLog();
+// The newest error line since the last call, or empty.
+std::string TakeLastLlamaError();
+
+}  // namespace corral::engine

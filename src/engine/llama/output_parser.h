@@ -1,0 +1,38 @@
+// Splits one job's generated text into answer, thinking and tool calls while it streams.
+//
+// With a syntax: llama.cpp's common chat parser reads all text so far, and the difference to the last reading goes out; a tool
+// call goes out once it is whole. Half a call at the end, or output that the parser refuses, is text: nothing is lost.
+// Without: everything is text. One thread: the engine's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/job.h"
+#include "engine/llama/prompt_builder.h"
+
+namespace corral::engine {
+
+class OutputParser {
+ public:
+  explicit OutputParser(std::shared_ptr<const OutputSyntax> syntax);
+  ~OutputParser();
+
+  // Text that may be shown (whole code points). Adds what is new to `piece`.
+  void Add(std::string_view text, Piece* piece);
+  // The end: what was held back.
+  void Finish(Piece* piece);
+
+ private:
+  void Parse(bool is_partial, Piece* piece);
+
+  struct State;
+  std::unique_ptr<State> state_;  // null: no syntax
+};
+
+// Control tokens (`<tool_call>`, `<think>`) whose text the parser wants to see; others are never shown.
+std::vector<Token> ControlTokensToShow(const LoadedModel& model, const PreparedPrompt& prompt);
+
+}  // namespace corral::engine

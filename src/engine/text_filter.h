@@ -1,0 +1,35 @@
+// What of the generated text may be shown: whole code points only, and nothing from a stop string on.
+//
+// Rules: docs/formats/api.md (stop and UTF-8): the earliest stop string wins, also across tokens; text that may still become
+// one is held back; bytes that cannot complete a code point any more become U+FFFD. One thread, one job.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace corral::engine {
+
+class TextFilter {
+ public:
+  explicit TextFilter(std::vector<std::string> stops);
+
+  // Takes the bytes of one token; returns what may be shown now (may be empty).
+  std::string Add(std::string_view bytes);
+  // The end without a stop string: what was held back, with broken UTF-8 replaced.
+  std::string Flush();
+  // A stop string was found; Add returns nothing more.
+  bool HasStopped() const { return has_stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;  // not shown yet
+  bool has_stopped_ = false;
+};
+
+// Bytes at the end of `text` that may be the beginning of a code point: 0 to 3.
+std::size_t IncompleteUtf8Suffix(std::string_view text);
+// Replaces what is not UTF-8 by U+FFFD.
+std::string ReplaceInvalidUtf8(std::string_view text);
+
+}  // namespace corral::engine

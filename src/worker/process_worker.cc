@@ -1,0 +1,337 @@
+#include "worker/process_worker.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <string_view>
+#include <utility>
+
+#include "core/log.h"
+
+extern char** environ;
+
+namespace corral::worker {
+namespace {
+
+constexpr std::size_t kOutboxFrames = 4096;
+constexpr std::chrono::seconds kReapTime{5};  // after the socket closed
+constexpr std::string_view kStopped =
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama "
+    "server logs for details";
+
+// What a worker has no use for and must not hold.
+bool IsSecret(std::string_view variable) {
+  const std::string_view name = variable.substr(0, variable.find('='));
+  for (const std::string_view word : {"KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH"}) {
+    if (name.find(word) != std::string_view::npos) return true;
+  }
+  return name == "GGML_BACKEND_PATH";  // llama.cpp would load any library from there
+}
+
+std::vector<std::string> WorkerEnvironment() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (!IsSecret(*variable)) variables.emplace_back(*variable);
+  }
+  return variables;
+}
+
+Result<UniqueFd> OpenForReading(const std::filesystem::path& file) {
+  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_valid()) return Fail(ErrnoError(errno, "open " + file.filename().string()));
+  return fd;
+}
+
+}  // namespace
+
+ProcessWorker::ProcessWorker(Launcher::Callbacks callbacks, std::string model_name, std::chrono::milliseconds stall)
+    : callbacks_(std::move(callbacks)), model_name_(std::move(model_name)), stall_(stall), outbox_(kOutboxFrames) {}
+
+ProcessWorker::~ProcessWorker() {
+  if (reader_.joinable()) {
+    Stop(std::chrono::milliseconds(0));
+    Join();
+  }
+}
+
+Status ProcessWorker::Start(const Launch& launch) {
+  int pair[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return Fail(ErrnoError(errno, "socketpair"));
+  socket_.Reset(pair[0]);
+  const UniqueFd child_socket(pair[1]);
+  wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_.is_valid()) return Fail(ErrnoError(errno, "eventfd"));
+
+  std::vector<std::filesystem::path> paths = {launch.model};
+  paths.insert(paths.end(), launch.projectors.begin(), launch.projectors.end());
+  paths.insert(paths.end(), launch.adapters.begin(), launch.adapters.end());
+  std::vector<UniqueFd> files;
+  for (const auto& path : paths) {
+    CORRAL_TRY(UniqueFd file, OpenForReading(path));
+    files.push_back(std::move(file));
+  }
+
+  SpawnOptions spawn;
+  spawn.program = launch.program;
+  spawn.environment = WorkerEnvironment();
+  spawn.fds.push_back(child_socket.get());
+  for (const UniqueFd& file : files) spawn.fds.push_back(file.get());
+  CORRAL_TRY(ChildProcess child, ChildProcess::Spawn(spawn));
+  child_ = std::make_unique<ChildProcess>(std::move(child));
+  pid_ = child_->pid();
+  is_alive_ = true;
+
+  LoadFrame load;
+  load.build = BuildCheck();
+  load.options = launch.options;
+  load.n_projectors = static_cast<std::uint32_t>(launch.projectors.size());
+  load.n_adapters = static_cast<std::uint32_t>(launch.adapters.size());
+  load.model_name = launch.model_name;
+  outbox_.TryPush(EncodeFrame(load));
+  if (stall_.count() > 0) stalled_at_ = std::chrono::steady_clock::now() + stall_;
+  writer_ = std::jthread([this] { Write(); });
+  reader_ = std::jthread([this] { Read(); });
+  return {};
+}
+
+void ProcessWorker::Join() {
+  if (reader_.joinable()) reader_.join();
+  if (writer_.joinable()) writer_.join();
+}
+
+JobId ProcessWorker::Submit(Job job, EventSink sink) {
+  JobId id{};
+  bool is_added = false;
+  {
+    const std::lock_guard lock(mutex_);
+    id = JobId{next_job_++};
+    if (is_alive_ && !is_stopping_) is_added = jobs_.emplace(id, sink).second;
+  }
+  if (!is_added) {
+    sink(Error{Code::kInternal, std::string(kStopped)});
+    return id;
+  }
+  std::string bytes;
+  if (auto* generate = std::get_if<GenerateJob>(&job)) {
+    bytes = EncodeFrame(GenerateFrame{id, std::move(*generate)});
+  } else {
+    bytes = EncodeFrame(EmbedFrame{id, std::move(std::get<EmbedJob>(job))});
+  }
+  const bool is_too_large = bytes.size() > kMaxPayload;
+  PushResult pushed = PushResult::kFull;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto added = jobs_.find(id);
+    if (added == jobs_.end()) return id;  // the worker died meanwhile and the reader has answered
+    if (!is_too_large) pushed = outbox_.TryPush(std::move(bytes));
+    if (pushed == PushResult::kPushed) return id;
+    jobs_.erase(added);
+  }
+  if (is_too_large) {
+    sink(Error{Code::kTooLarge, "the request is too large for the model's worker"});
+  } else if (pushed == PushResult::kFull) {
+    sink(Error{Code::kBusy, "server busy, please try again.  maximum pending requests exceeded"});
+  } else {
+    sink(Error{Code::kInternal, std::string(kStopped)});
+  }
+  return id;
+}
+
+void ProcessWorker::Cancel(JobId job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!jobs_.contains(job)) return;
+  }
+  outbox_.TryPush(EncodeFrame(CancelFrame{job}));
+}
+
+void ProcessWorker::AddCredit(JobId job, int pieces) { outbox_.TryPush(EncodeFrame(CreditFrame{job, pieces})); }
+
+ModelFacts ProcessWorker::facts() const {
+  const std::lock_guard lock(mutex_);
+  return facts_;
+}
+
+EngineCounters ProcessWorker::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+void ProcessWorker::Stop(std::chrono::milliseconds grace) {
+  {
+    const std::lock_guard lock(mutex_);
+    is_stopping_ = true;
+    kill_at_ = std::min(kill_at_, std::chrono::steady_clock::now() + grace);
+  }
+  if (grace.count() > 0) outbox_.TryPush(EncodeFrame(StopFrame{}));
+  const std::uint64_t one = 1;
+  if (wake_.is_valid()) (void)!::write(wake_.get(), &one, sizeof(one));
+}
+
+int ProcessWorker::PollTimeout() {
+  const std::lock_guard lock(mutex_);
+  const auto deadline = std::min(kill_at_, stalled_at_);
+  if (deadline == std::chrono::steady_clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
+}
+
+void ProcessWorker::Read() {
+  FrameReader frames(socket_.get());
+  for (;;) {
+    pollfd events[2] = {{socket_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    const int timeout = frames.HasFrame() ? 0 : PollTimeout();
+    const int n = ::poll(events, 2, timeout);
+    if (n < 0 && errno != EINTR) break;
+    if ((events[1].revents & POLLIN) != 0) {
+      std::uint64_t count = 0;
+      (void)!::read(wake_.get(), &count, sizeof(count));
+    }
+    if (PollTimeout() == 0) {
+      if (std::chrono::steady_clock::now() >= stalled_at_) {
+        FinishLoad(Fail(Code::kDeadline, "timed out waiting for the model to load: no progress for " +
+                                             std::to_string(stall_.count() / 1000) + " s"));
+      }
+      child_->Signal(SIGKILL);
+      break;
+    }
+    const bool is_readable = n > 0 && (events[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
+    if (!is_readable && !frames.HasFrame()) continue;
+    auto frame = frames.Next();
+    if (!frame) Log(LogLevel::kError, "worker sent what is no frame", {{"error", frame.error().message}});
+    if (!frame || !*frame || !Handle(std::move(**frame))) break;
+  }
+
+  is_alive_ = false;
+  outbox_.Close();
+  ::shutdown(socket_.get(), SHUT_RDWR);
+  auto status = child_->Wait(std::chrono::steady_clock::now() + kReapTime);
+  if (!status) {
+    child_->Signal(SIGKILL);
+    status = child_->Wait(std::chrono::steady_clock::now() + kReapTime);
+  }
+  EndAll(status.value_or(ExitStatus{}));
+  has_ended_ = true;
+  callbacks_.on_gone();
+}
+
+void ProcessWorker::Write() {
+  while (const auto bytes = outbox_.Pop()) {
+    if (!WriteAll(socket_.get(), *bytes)) return;  // the reader sees the same end
+  }
+}
+
+bool ProcessWorker::Handle(Frame frame) {
+  if (auto* piece = std::get_if<PieceFrame>(&frame)) {
+    Deliver(piece->job, std::move(piece->piece));
+  } else if (auto* finish = std::get_if<FinishFrame>(&frame)) {
+    Deliver(finish->job, std::move(finish->finish));
+  } else if (auto* embeddings = std::get_if<EmbeddingsFrame>(&frame)) {
+    Deliver(embeddings->job, std::move(embeddings->embeddings));
+  } else if (auto* failed = std::get_if<JobErrorFrame>(&frame)) {
+    Deliver(failed->job, std::move(failed->error));
+  } else if (auto* counters = std::get_if<CountersFrame>(&frame)) {
+    const std::lock_guard lock(mutex_);
+    counters_ = counters->counters;
+  } else if (auto* progress = std::get_if<ProgressFrame>(&frame)) {
+    if (stall_.count() > 0 && !is_load_answered_) stalled_at_ = std::chrono::steady_clock::now() + stall_;
+    if (callbacks_.on_progress) callbacks_.on_progress(progress->fraction);
+  } else if (auto* loaded = std::get_if<LoadedFrame>(&frame)) {
+    FinishLoad(loaded->facts);
+  } else if (auto* load_failed = std::get_if<LoadFailedFrame>(&frame)) {
+    FinishLoad(Fail(std::move(load_failed->error)));
+    return false;
+  } else {
+    Log(LogLevel::kError, "worker sent a frame that only the server sends", {{"pid", pid_}});
+    return false;
+  }
+  return true;
+}
+
+void ProcessWorker::Deliver(JobId job, JobEvent event) {
+  EventSink sink;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = jobs_.find(job);
+    if (found == jobs_.end()) return;
+    if (IsLast(event)) {
+      sink = std::move(found->second);
+      jobs_.erase(found);
+    } else {
+      sink = found->second;
+    }
+  }
+  sink(std::move(event));
+}
+
+void ProcessWorker::FinishLoad(Result<ModelFacts> result) {
+  if (std::exchange(is_load_answered_, true)) return;
+  stalled_at_ = std::chrono::steady_clock::time_point::max();
+  if (result) {
+    const std::lock_guard lock(mutex_);
+    facts_ = *result;
+  }
+  callbacks_.on_loaded(std::move(result));
+}
+
+void ProcessWorker::EndAll(const ExitStatus& status) {
+  std::unordered_map<JobId, EventSink> jobs;
+  bool was_asked = false;
+  {
+    const std::lock_guard lock(mutex_);
+    jobs.swap(jobs_);
+    was_asked = is_stopping_;
+  }
+  if (!was_asked) {
+    Log(LogLevel::kError, "worker ended", {{"model", model_name_}, {"pid", pid_}, {"status", status.ToString()}});
+  }
+  FinishLoad(was_asked ? Result<ModelFacts>(Fail(Code::kCancelled, "the load was ended"))
+                       : Result<ModelFacts>(Fail(Code::kInternal, "the model's worker has terminated: " + status.ToString())));
+  const Error error = was_asked ? Error{Code::kBusy, "the model was unloaded"}
+                                : Error{Code::kInternal, std::string(kStopped) + ": " + status.ToString()};
+  for (auto& [id, sink] : jobs) sink(error);
+}
+
+namespace {
+
+// Keeps every worker until its threads are joined: a callback may drop the last handle on the reader thread itself.
+class ProcessLauncher final : public Launcher {
+ public:
+  ~ProcessLauncher() override {
+    for (const auto& worker : workers_) worker->Stop(std::chrono::milliseconds(0));
+    for (const auto& worker : workers_) worker->Join();
+  }
+
+  Result<std::shared_ptr<Worker>> Start(const Launch& launch, std::chrono::milliseconds stall,
+                                        Callbacks callbacks) override {
+    auto worker = std::make_shared<ProcessWorker>(std::move(callbacks), launch.model_name, stall);
+    const std::lock_guard lock(mutex_);
+    for (auto ended = workers_.begin(); ended != workers_.end();) {
+      if ((*ended)->HasEnded()) {
+        (*ended)->Join();
+        ended = workers_.erase(ended);
+      } else {
+        ++ended;
+      }
+    }
+    CORRAL_TRY_STATUS(worker->Start(launch));
+    workers_.push_back(worker);
+    return std::shared_ptr<Worker>(worker);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<ProcessWorker>> workers_;  // guarded by mutex_
+};
+
+}  // namespace
+
+std::unique_ptr<Launcher> MakeProcessLauncher() { return std::make_unique<ProcessLauncher>(); }
+
+}  // namespace corral::worker

@@ -1,0 +1,197 @@
+#include "worker/protocol.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "worker/codec.h"
+
+namespace corral {
+
+// What travels, in order. An Encoder reads, a Decoder writes. In `corral` so that argument-dependent lookup finds them.
+template <class Archive>
+void Describe(Archive& a, Error& v) { a(v.code, v.message); }
+template <class Archive>
+void Describe(Archive& a, ToolCall& v) { a(v.id, v.name, v.arguments_json, v.index); }
+template <class Archive>
+void Describe(Archive& a, ChatMessage& v) {
+  a(v.role, v.content, v.thinking, v.images, v.tool_calls, v.tool_name, v.tool_call_id);
+}
+template <class Archive>
+void Describe(Archive& a, Think& v) { a(v.is_on, v.level); }
+template <class Archive>
+void Describe(Archive& a, SamplingOptions& v) {
+  a(v.seed, v.num_predict, v.num_keep, v.top_k, v.top_p, v.min_p, v.typical_p, v.repeat_last_n, v.temperature,
+    v.repeat_penalty, v.presence_penalty, v.frequency_penalty, v.stop);
+}
+template <class Archive>
+void Describe(Archive& a, PromptSource& v) {
+  a(v.kind, v.text, v.suffix, v.messages, v.go_template, v.tools_json, v.think, v.context);
+}
+template <class Archive>
+void Describe(Archive& a, GenerateJob& v) {
+  a(v.prompt, v.sampling, v.format_json, v.num_ctx, v.truncate, v.shift, v.logprobs, v.top_logprobs, v.want_context,
+    v.render_only, v.is_chat);
+}
+template <class Archive>
+void Describe(Archive& a, EmbedJob& v) { a(v.texts, v.num_ctx, v.truncate, v.normalize); }
+template <class Archive>
+void Describe(Archive& a, TokenLogprob& v) { a(v.token, v.logprob, v.top); }
+template <class Archive>
+void Describe(Archive& a, Piece& v) { a(v.text, v.thinking, v.tool_calls, v.logprobs); }
+template <class Archive>
+void Describe(Archive& a, Finish& v) {
+  a(v.reason, v.prompt_tokens, v.reused_tokens, v.eval_tokens, v.prompt_eval_time, v.eval_time, v.context,
+    v.rendered_prompt);
+}
+template <class Archive>
+void Describe(Archive& a, Embeddings& v) { a(v.vectors, v.prompt_tokens); }
+template <class Archive>
+void Describe(Archive& a, LoadOptions& v) {
+  a(v.num_ctx, v.n_slots, v.num_batch, v.num_gpu, v.main_gpu, v.num_thread, v.use_mmap, v.flash_attention,
+    v.kv_cache_type, v.prefix_cache_bytes);
+}
+template <class Archive>
+void Describe(Archive& a, ModelFacts& v) {
+  a(v.n_ctx_train, v.n_ctx_seq, v.n_slots, v.n_embd, v.n_vocab, v.n_threads, v.has_chat_template, v.is_embedding,
+    v.size_bytes, v.vram_bytes);
+}
+template <class Archive>
+void Describe(Archive& a, EngineCounters& v) {
+  a(v.prompt_tokens_evaluated, v.prompt_tokens_reused, v.tokens_generated, v.decode_calls, v.jobs_running,
+    v.jobs_waiting, v.parked_bytes);
+}
+
+}  // namespace corral
+
+namespace corral::worker {
+namespace {
+
+template <class Archive>
+void Describe(Archive& a, LoadFrame& v) { a(v.build, v.options, v.n_projectors, v.n_adapters, v.model_name); }
+template <class Archive>
+void Describe(Archive& a, GenerateFrame& v) { a(v.job, v.body); }
+template <class Archive>
+void Describe(Archive& a, EmbedFrame& v) { a(v.job, v.body); }
+template <class Archive>
+void Describe(Archive& a, CancelFrame& v) { a(v.job); }
+template <class Archive>
+void Describe(Archive& a, CreditFrame& v) { a(v.job, v.pieces); }
+template <class Archive>
+void Describe(Archive&, StopFrame&) {}
+template <class Archive>
+void Describe(Archive& a, LoadedFrame& v) { a(v.build, v.facts); }
+template <class Archive>
+void Describe(Archive& a, LoadFailedFrame& v) { a(v.error); }
+template <class Archive>
+void Describe(Archive& a, ProgressFrame& v) { a(v.fraction); }
+template <class Archive>
+void Describe(Archive& a, PieceFrame& v) { a(v.job, v.piece); }
+template <class Archive>
+void Describe(Archive& a, FinishFrame& v) { a(v.job, v.finish); }
+template <class Archive>
+void Describe(Archive& a, EmbeddingsFrame& v) { a(v.job, v.embeddings); }
+template <class Archive>
+void Describe(Archive& a, JobErrorFrame& v) { a(v.job, v.error); }
+template <class Archive>
+void Describe(Archive& a, CountersFrame& v) { a(v.counters); }
+
+constexpr std::size_t kHeadBytes = 5;
+
+// Decodes the alternative of Frame whose index is `kind`.
+template <std::size_t index = 0>
+Result<Frame> DecodeAlternative(std::uint8_t kind, std::string_view payload) {
+  if constexpr (index == std::variant_size_v<Frame>) {
+    return Fail(Code::kCorrupt, "unknown frame kind " + std::to_string(kind));
+  } else {
+    if (kind != index) return DecodeAlternative<index + 1>(kind, payload);
+    std::variant_alternative_t<index, Frame> frame;
+    Decoder decoder(payload);
+    Describe(decoder, frame);
+    if (!decoder.IsComplete()) {
+      return Fail(Code::kCorrupt, "frame of kind " + std::to_string(kind) + " has a payload of another shape");
+    }
+    return Frame(std::move(frame));
+  }
+}
+
+}  // namespace
+
+std::uint32_t BuildCheck() {
+  constexpr std::size_t sizes[] = {sizeof(LoadOptions),  sizeof(GenerateJob), sizeof(EmbedJob), sizeof(Piece),
+                                   sizeof(Finish),       sizeof(Embeddings),  sizeof(ModelFacts), sizeof(EngineCounters),
+                                   std::variant_size_v<Frame>};
+  std::uint32_t check = 2166136261U;  // FNV-1a
+  for (const std::size_t size : sizes) check = (check ^ static_cast<std::uint32_t>(size)) * 16777619U;
+  return check;
+}
+
+std::string EncodeFrame(const Frame& frame) {
+  Encoder encoder;
+  std::visit([&encoder](const auto& body) { Describe(encoder, const_cast<std::decay_t<decltype(body)>&>(body)); }, frame);
+  const std::string payload = encoder.Take();
+  const auto size = static_cast<std::uint32_t>(payload.size());
+  std::string bytes(kHeadBytes, '\0');
+  std::memcpy(bytes.data(), &size, sizeof(size));
+  bytes[4] = static_cast<char>(frame.index());
+  return bytes + payload;
+}
+
+Result<Frame> DecodeFrame(std::uint8_t kind, std::string_view payload) { return DecodeAlternative(kind, payload); }
+
+namespace {
+std::uint32_t PayloadSize(std::string_view head) {
+  std::uint32_t size = 0;
+  std::memcpy(&size, head.data(), sizeof(size));
+  return size;
+}
+}  // namespace
+
+bool FrameReader::HasFrame() const {
+  return buffer_.size() >= kHeadBytes && buffer_.size() - kHeadBytes >= PayloadSize(buffer_);
+}
+
+Result<std::optional<Frame>> FrameReader::Next() {
+  for (;;) {
+    if (buffer_.size() >= kHeadBytes) {
+      const std::uint32_t size = PayloadSize(buffer_);
+      if (size > kMaxPayload) return Fail(Code::kCorrupt, "frame of " + std::to_string(size) + " bytes is too large");
+      if (HasFrame()) {
+        const auto kind = static_cast<std::uint8_t>(buffer_[4]);
+        auto frame = DecodeFrame(kind, std::string_view(buffer_).substr(kHeadBytes, size));
+        if (!frame) return Fail(std::move(frame).error());
+        buffer_.erase(0, kHeadBytes + size);
+        return std::optional<Frame>(std::move(*frame));
+      }
+    }
+    char chunk[64 * 1024];
+    const ssize_t n = ::read(fd_, chunk, sizeof(chunk));
+    if (n > 0) {
+      buffer_.append(chunk, static_cast<std::size_t>(n));
+    } else if (n == 0) {
+      if (!buffer_.empty()) return Fail(Code::kCorrupt, "the other side closed in the middle of a frame");
+      return std::optional<Frame>();
+    } else if (errno == ECONNRESET) {
+      return std::optional<Frame>();
+    } else if (errno != EINTR) {
+      return Fail(ErrnoError(errno, "read a frame"));
+    }
+  }
+}
+
+Status WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno != EINTR) {
+      return Fail(ErrnoError(errno, "write a frame"));
+    }
+  }
+  return {};
+}
+
+}  // namespace corral::worker

@@ -1,0 +1,109 @@
+// The frames between the server and a worker, over one stream socket pair (the worker's descriptor 3).
+//
+// Layout and meaning: docs/formats/worker-frames.md. Both ends are of one build, so there is no version negotiation: the first
+// frame each way carries a build check. Pure: encoding here, reading and writing descriptors in FrameReader and WriteFrame.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "core/job.h"
+#include "core/result.h"
+
+namespace corral::worker {
+
+inline constexpr int kSocketFd = 3;     // in the worker
+inline constexpr int kFirstModelFd = 4; // the GGUF; then projectors, then adapters
+
+// Server to worker.
+struct LoadFrame {
+  std::uint32_t build = 0;
+  LoadOptions options;
+  std::uint32_t n_projectors = 0;
+  std::uint32_t n_adapters = 0;
+  std::string model_name;
+};
+struct GenerateFrame {
+  JobId job{};
+  GenerateJob body;
+};
+struct EmbedFrame {
+  JobId job{};
+  EmbedJob body;
+};
+struct CancelFrame {
+  JobId job{};
+};
+struct CreditFrame {
+  JobId job{};
+  std::int32_t pieces = 0;
+};
+struct StopFrame {};
+
+// Worker to server.
+struct LoadedFrame {
+  std::uint32_t build = 0;
+  ModelFacts facts;
+};
+struct LoadFailedFrame {
+  Error error;
+};
+struct ProgressFrame {
+  float fraction = 0;
+};
+struct PieceFrame {
+  JobId job{};
+  Piece piece;
+};
+struct FinishFrame {
+  JobId job{};
+  Finish finish;
+};
+struct EmbeddingsFrame {
+  JobId job{};
+  Embeddings embeddings;
+};
+struct JobErrorFrame {
+  JobId job{};
+  Error error;
+};
+struct CountersFrame {
+  EngineCounters counters;
+};
+
+using Frame = std::variant<LoadFrame, GenerateFrame, EmbedFrame, CancelFrame, CreditFrame, StopFrame, LoadedFrame,
+                           LoadFailedFrame, ProgressFrame, PieceFrame, FinishFrame, EmbeddingsFrame, JobErrorFrame,
+                           CountersFrame>;
+
+// Changes with the layout of any frame (sizes of the described structs are mixed in at compile time).
+std::uint32_t BuildCheck();
+
+// 4 bytes payload size, 1 byte kind, payload.
+std::string EncodeFrame(const Frame& frame);
+// Errors: kCorrupt (unknown kind, short or long payload).
+Result<Frame> DecodeFrame(std::uint8_t kind, std::string_view payload);
+
+// The largest payload taken: images of a request downwards, an answer's vectors upwards.
+inline constexpr std::uint32_t kMaxPayload = 512U << 20;
+
+// Cuts frames out of a byte stream. One thread.
+class FrameReader {
+ public:
+  explicit FrameReader(int fd) : fd_(fd) {}
+  // Blocks for the next frame. nullopt: the other side closed. Errors: kCorrupt, kIo.
+  Result<std::optional<Frame>> Next();
+  // A whole frame has been received: Next() returns at once. To be asked before waiting for the descriptor.
+  bool HasFrame() const;
+
+ private:
+  int fd_;
+  std::string buffer_;  // received, not yet decoded
+};
+
+// Blocks until all is written. Errors: kIo (the other side is gone).
+Status WriteAll(int fd, std::string_view bytes);
+
+}  // namespace corral::worker
