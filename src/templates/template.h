@@ -1,8 +1,11 @@
-// Go text/template, the part that Modelfile TEMPLATEs use, with Ollama's data, functions and prompt rules.
+// Go text/template, the part that Modelfile TEMPLATEs use, with Ollama's data, functions and prompt
+// rules.
 //
-// Sources: Go's text/template documentation; docs/formats/templates.md. Errors carry Go's own texts.
-// Thread-safe once parsed (Template is immutable). No I/O. Bounded: nesting, steps and output have limits, so that a hostile
-// template ends in kInvalidArgument instead of hanging.
+// Sources: Go's text/template documentation; docs/formats/templates.md. Errors carry Go's own
+// texts. Thread-safe once parsed (Template is immutable). No I/O. Bounded: a template of more than
+// 1 MiB or with more than 200 blocks or parentheses inside each other is refused, and a rendering
+// ends in kTooLarge after 10 million steps, 450 levels of nesting or 128 MiB of text. It needs less
+// than 2 MiB of stack.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +34,10 @@ class Template {
   // Errors: kInvalidArgument with Go's text, e.g. `template: :1: function "Prompt" not defined`.
   static Result<Template> Parse(std::string_view text);
 
-  // The prompt for the next assistant turn: mode (insert, messages, legacy), collation and the cut at .Response as Ollama.
-  // Errors: kInternal with Go's text (`template: :1:24: executing "" at <.Bogus>: ...`), kTooLarge (output or steps).
+  // The prompt for the next assistant turn: mode (insert, messages, legacy), collation and the cut
+  // at .Response as Ollama. Errors: kInternal with Go's text (`template: :1:24: executing "" at
+  // <.Bogus>: ...`), kInvalidArgument (tools_json or the arguments of a tool call are no JSON),
+  // kTooLarge (steps, nesting or output).
   Result<std::string> Render(const RenderInput& input) const;
 
   // Variables mentioned anywhere, lower case, sorted ("messages", "suffix", ...).
@@ -48,7 +53,8 @@ class Template {
   std::string tool_call_tag() const;
   // tools, insert, thinking as the template gives them.
   std::vector<Capability> Capabilities() const;
-  // Renders tool calls and their results back: decides whether this template or the GGUF's own is used.
+  // Renders tool calls and their results back: decides whether this template or the GGUF's own is
+  // used.
   bool HasToolRoundTrip() const;
 
   const std::string& text() const;
@@ -63,13 +69,25 @@ class Template {
 std::vector<Capability> JinjaCapabilities(std::string_view jinja);
 bool JinjaHasToolRoundTrip(std::string_view jinja);
 
-// One of the 20 bundled templates, by name; empty if unknown. For auto-detection at create.
+// Whether the GGUF's own Jinja renders chats although the model has a Go template
+// (server/images.go, shouldPreferChatTemplate). `use_go_template` is OLLAMA_GO_TEMPLATE if it is
+// set; else the Jinja wins if it offers more, or the same with a tool round trip that the Go
+// template lacks. Only for models without renderer and parser.
+bool PrefersJinja(const Template& go_template, std::string_view jinja,
+                  std::optional<bool> use_go_template);
+
+// One of the 20 bundled templates, for auto-detection at create.
 struct Bundled {
   std::string_view name;
   std::string_view text;
-  std::vector<std::string_view> stop;
+  std::vector<std::string_view> stop;  // stop parameters that go with it
+  // The end-of-sequence text that `text` spells out where the Jinja says eos_token; empty if none.
+  // If the GGUF's own EOS token reads otherwise, the Jinja is the better template.
+  std::string_view eos;
 };
-// The bundled template whose known Jinja text this is, if any.
+// The bundled template that says what this Jinja text says, if there is exactly one and the Jinja
+// offers nothing beyond it: no tools, no thinking, no marks of another family, no system prompt of
+// its own longer than a sentence.
 const Bundled* DetectBundled(std::string_view jinja);
 const std::vector<Bundled>& AllBundled();
 
