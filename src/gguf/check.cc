@@ -3,6 +3,7 @@
 // here for a clear message before a worker is started.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -15,6 +16,16 @@ namespace {
 
 constexpr std::uint64_t kMaxBlocks = 512;    // LLAMA_MAX_LAYERS
 constexpr std::uint64_t kMaxExperts = 1024;  // LLAMA_MAX_EXPERTS
+constexpr std::uint64_t kMaxPooling = 4;     // LLAMA_POOLING_TYPE_RANK
+constexpr std::uint64_t kMapAlignment = 32;  // ggml's TENSOR_ALIGNMENT
+
+// Architectures whose graphs assert that keys and values have the same size (llama.cpp's
+// src/models): the common ones.
+constexpr std::array<std::string_view, 28> kEqualHeads = {
+    "bert",    "cohere2",    "command-r", "falcon",    "gpt2",       "gptneox",  "granite",
+    "llama",   "llama4",     "mistral3",  "nemotron",  "nomic-bert", "olmo2",    "phi2",
+    "phi3",    "qwen2",      "qwen2moe",  "qwen2vl",   "qwen3",      "qwen3moe", "qwen3next",
+    "qwen3vl", "qwen3vlmoe", "qwen35",    "qwen35moe", "smollm3",    "stablelm", "starcoder2"};
 
 tl::unexpected<Error> Refuse(std::string why) {
   return Fail(Code::kCorrupt, "the model cannot be loaded: " + std::move(why));
@@ -147,6 +158,10 @@ class LoadCheck {
         return Refuse("tensor '" + tensor.name + "' has offset " + std::to_string(tensor.offset) +
                       ", must have " + std::to_string(expected));
       }
+      if ((info_.data_offset + tensor.offset) % kMapAlignment != 0) {
+        return Refuse("tensor '" + tensor.name + "' is not aligned to " +
+                      std::to_string(kMapAlignment) + " bytes");
+      }
       const TensorType* type = FindTensorType(tensor.type);
       if (type == nullptr || !type->is_loadable) {
         return Refuse("tensor '" + tensor.name + "' has type " + std::to_string(tensor.type) +
@@ -178,7 +193,8 @@ class LoadCheck {
     return {};
   }
 
-  // Aborts: block_count and nextn_predict_layers out of range.
+  // Aborts: counts of blocks out of range, an unknown pooling, an output wider than what is
+  // computed.
   Status CheckSizes() {
     CORRAL_TRY(const std::uint64_t context_length, RequiredUint32(Key("context_length")));
     if (context_length == 0) return Refuse("'" + Key("context_length") + "' is 0");
@@ -201,8 +217,15 @@ class LoadCheck {
         return Refuse("'" + Key(name) + "' is more than the blocks");
     }
     CORRAL_TRY_STATUS(PerBlock(Key("feed_forward_length")));
-    CORRAL_TRY_STATUS(Uint32(Key("pooling_type")));
-    CORRAL_TRY_STATUS(Uint32(Key("embedding_length_out")));
+    CORRAL_TRY(const std::optional<std::uint64_t> pooling, Uint32(Key("pooling_type")));
+    if (pooling.value_or(0) > kMaxPooling) {
+      return Refuse("'" + Key("pooling_type") + "' is " + std::to_string(*pooling));
+    }
+    CORRAL_TRY(const std::optional<std::uint64_t> n_out, Uint32(Key("embedding_length_out")));
+    if (IsAmong(kEqualHeads) && n_out.value_or(0) > n_embd_) {
+      return Refuse("'" + Key("embedding_length_out") + "' is more than '" +
+                    Key("embedding_length") + "'");
+    }
     CORRAL_TRY_STATUS(Bool(Key("attention.causal")));
     CORRAL_TRY_STATUS(Uint32("general.file_type"));
     return {};
@@ -253,10 +276,41 @@ class LoadCheck {
     if (n_heads_ == 0) return {};  // no attention, or not in the first block
 
     CORRAL_TRY(const std::optional<std::uint64_t> key_length, Uint32(Key("attention.key_length")));
-    CORRAL_TRY_STATUS(Uint32(Key("attention.value_length")));
+    CORRAL_TRY(const std::optional<std::uint64_t> value_length,
+               Uint32(Key("attention.value_length")));
     head_size_ = key_length.value_or(n_embd_ / n_heads_);
-    if (head_size_ == 0)
+    if (head_size_ == 0) {
       return Refuse("an attention head of '" + Key("attention.head_count") + "' has size 0");
+    }
+    if (IsAmong(kEqualHeads) && value_length.value_or(n_embd_ / n_heads_) != head_size_) {
+      return Refuse("'" + Key("attention.key_length") + "' and '" + Key("attention.value_length") +
+                    "' differ");
+    }
+    return CheckKeyRows(heads_kv);
+  }
+
+  // Aborts: a block whose keys are not as many as its heads say. libllama compares the first
+  // block's only; where that one follows the rule, the others must.
+  Status CheckKeyRows(const std::vector<std::uint64_t>& heads_kv) const {
+    if (info_.Find(Key("attention.key_length_swa")) != nullptr) return {};
+    bool is_rule = false;
+    for (const TensorInfo& tensor : info_.tensors) {
+      const std::string_view name = tensor.name;
+      if (!name.starts_with("blk.") || !name.ends_with(".attn_k.weight") || tensor.dims.size() != 2)
+        continue;
+      std::size_t block = 0;
+      const std::string_view number = name.substr(4, name.find('.', 4) - 4);
+      if (std::from_chars(number.data(), number.data() + number.size(), block).ec != std::errc() ||
+          block >= heads_kv.size()) {
+        continue;
+      }
+      const bool fits = tensor.dims[1] == head_size_ * heads_kv[block];
+      if (block == 0) is_rule = fits;
+      if (is_rule && !fits) {
+        return Refuse("tensor '" + tensor.name + "' has " + std::to_string(tensor.dims[1]) +
+                      " rows, must have " + std::to_string(head_size_ * heads_kv[block]));
+      }
+    }
     return {};
   }
 
@@ -328,11 +382,15 @@ class LoadCheck {
 
   Status CheckVocabulary() const {
     CORRAL_TRY(const std::string_view model, RequiredString("tokenizer.ggml.model"));
-    if (model == "none" || model == "no_vocab") return {};
+    if (model == "none" || model == "no_vocab") return Refuse("it has no vocabulary");
     CORRAL_TRY(const Array* tokens, ArrayOf("tokenizer.ggml.tokens", {ValueType::kString}));
     if (tokens == nullptr) return Refuse("'tokenizer.ggml.tokens' is missing");
     if (tokens->size == 0) return Refuse("'tokenizer.ggml.tokens' is empty");
     if (info_.has_duplicate_tokens) return Refuse("'tokenizer.ggml.tokens' holds a token twice");
+
+    // Aborts: WordPiece has no bytes.
+    if (model == "bert" && info_.has_byte_tokens)
+      return Refuse("a 'bert' vocabulary has byte tokens");
 
     CORRAL_TRY(const Array* scores,
                ArrayOf("tokenizer.ggml.scores", {ValueType::kFloat32, ValueType::kInt32}));
@@ -397,24 +455,24 @@ class LoadCheck {
   // Aborts, or calls a null function, in the first computation: matrices of a type that no product
   // takes, norms and biases that are not floats.
   Status CheckTensorTypes() const {
-    constexpr std::array<std::string_view, 14> kMatrices = {
+    constexpr std::array<std::string_view, 15> kMatrices = {
         "token_embd.weight",     "output.weight",         ".attn_q.weight",
         ".attn_k.weight",        ".attn_v.weight",        ".attn_qkv.weight",
         ".attn_output.weight",   ".ffn_gate.weight",      ".ffn_up.weight",
         ".ffn_down.weight",      ".ffn_gate_exps.weight", ".ffn_up_exps.weight",
-        ".ffn_down_exps.weight", ".ffn_gate_inp.weight"};
+        ".ffn_down_exps.weight", ".ffn_gate_inp.weight",  "position_embd.weight"};
     constexpr std::array<std::string_view, 7> kNoWeights = {"Q8_1", "Q8_K", "I8", "I16",
                                                             "I32",  "I64",  "F64"};
     for (const TensorInfo& tensor : info_.tensors) {
       const std::string_view name = tensor.name;
       const std::string_view type = FindTensorType(tensor.type)->name;
-      const bool is_vector = name.ends_with("norm.weight") || name.ends_with(".bias");
+      const bool is_vector = name.ends_with("norm.weight") || name.ends_with(".bias") ||
+                             name.ends_with("rope_freqs.weight") || name == "token_types.weight";
       const bool is_matrix = std::any_of(kMatrices.begin(), kMatrices.end(),
                                          [&](std::string_view end) { return name.ends_with(end); });
-      const bool is_float = type == "F32" || type == "F16" || type == "BF16";
       const bool is_no_weight =
           std::find(kNoWeights.begin(), kNoWeights.end(), type) != kNoWeights.end();
-      if ((is_vector && !is_float) || (is_matrix && is_no_weight)) {
+      if ((is_vector && type != "F32") || (is_matrix && is_no_weight)) {
         return Refuse("tensor '" + tensor.name + "' cannot be of type " + std::string(type));
       }
     }
@@ -438,6 +496,13 @@ class LoadCheck {
       }
     }
     return {};
+  }
+
+  template <std::size_t N>
+  bool IsAmong(const std::array<std::string_view, N>& architectures) const {
+    const std::string_view architecture = std::string_view(prefix_).substr(0, prefix_.size() - 1);
+    return std::find(architectures.begin(), architectures.end(), architecture) !=
+           architectures.end();
   }
 
   std::string Key(std::string_view name) const { return prefix_ + std::string(name); }

@@ -235,6 +235,33 @@ TEST(CheckLoadable, RefusesHeadsThatDoNotDivide) {
       Model().Remove("llama.attention.head_count").Remove("llama.attention.head_count_kv"));
 }
 
+TEST(CheckLoadable, RefusesKeysAndValuesOfDifferentSizeWhereTheGraphAsserts) {
+  ExpectRefused(Model().Set("llama.attention.value_length", 8U), "differ");
+  ExpectPasses(Model().Rename("deepseek2").Set("deepseek2.attention.value_length", 8U));
+}
+
+TEST(CheckLoadable, RefusesABlockWhoseKeysAreNotAsManyAsItsHeadsSay) {
+  const auto with = [](const std::vector<std::uint32_t>& heads_kv, std::uint64_t rows_of_first) {
+    Model model;
+    model.tensors = {{"blk.0.attn_k.weight", 0, {2, rows_of_first}, 0, 0},
+                     {"blk.1.attn_k.weight", 0, {2, 32}, 256, 0}};
+    return model.SetRaw("llama.attention.head_count_kv", ValueType::kArray,
+                        Numbers<std::uint32_t>(ValueType::kUint32, heads_kv));
+  };
+  ExpectPasses(with({2, 2}, 32));
+  ExpectRefused(with({2, 1}, 32), "'blk.1.attn_k.weight' has 32 rows, must have 16");
+  ExpectRefused(with({2, 0}, 32), "must have 0");
+  Model other = with({2, 1}, 30);  // the first block follows another rule
+  ExpectPasses(other);
+}
+
+TEST(CheckLoadable, RefusesUnknownPoolingAndWideOutputs) {
+  ExpectPasses(Model().Set("llama.pooling_type", 4U));
+  ExpectRefused(Model().Set("llama.pooling_type", 5U), "pooling_type' is 5");
+  ExpectPasses(Model().Set("llama.embedding_length_out", 64U));
+  ExpectRefused(Model().Set("llama.embedding_length_out", 65U), "embedding_length_out");
+}
+
 TEST(CheckLoadable, RefusesRopeThatDoesNotFitAHead) {
   ExpectRefused(Model().Set("llama.rope.dimension_count", 18U), "RoPE over 18");
   ExpectRefused(Model().Set("llama.rope.dimension_count", 15U), "RoPE over 15");
@@ -243,8 +270,10 @@ TEST(CheckLoadable, RefusesRopeThatDoesNotFitAHead) {
   ExpectRefused(Model().Remove("llama.rope.dimension_count").Set("llama.attention.head_count", 64U),
                 "RoPE over 1");
   ExpectPasses(Model().Set("llama.rope.dimension_count", 8U));
-  ExpectPasses(
-      Model().Set("llama.attention.key_length", 32U).Set("llama.rope.dimension_count", 32U));
+  ExpectPasses(Model()
+                   .Set("llama.attention.key_length", 32U)
+                   .Set("llama.attention.value_length", 32U)
+                   .Set("llama.rope.dimension_count", 32U));
   for (const char* type : {"none", "linear", "yarn", "longrope"}) {
     ExpectPasses(Model().Set("llama.rope.scaling.type", type));
   }
@@ -289,7 +318,8 @@ TEST(CheckLoadable, RefusesVocabulariesWhoseArraysDoNotFit) {
       Model().SetRaw("tokenizer.ggml.tokens", ValueType::kArray, Strings({"a", "b", "c", "a"})),
       "twice");
   ExpectPasses(Model().Remove("tokenizer.ggml.scores").Remove("tokenizer.ggml.token_type"));
-  ExpectPasses(Model().Set("tokenizer.ggml.model", "none").Remove("tokenizer.ggml.tokens"));
+  ExpectRefused(Model().Set("tokenizer.ggml.model", "none").Remove("tokenizer.ggml.tokens"),
+                "no vocabulary");
 }
 
 TEST(CheckLoadable, RefusesVocabulariesWithoutTheTokensThatTextsGet) {
@@ -322,6 +352,9 @@ TEST(CheckLoadable, RefusesVocabulariesWithoutTheTokensThatTextsGet) {
   ExpectPasses(small("bert")
                    .Set("tokenizer.ggml.bos_token_id", 1U)
                    .Set("tokenizer.ggml.seperator_token_id", 2U));
+  ExpectRefused(small("bert").SetRaw("tokenizer.ggml.token_type", ValueType::kArray,
+                                     Numbers<std::int32_t>(ValueType::kInt32, {1, 1, 6, 1})),
+                "byte tokens");
   ExpectRefused(small("gemma4"), "bos_token_id");
   ExpectPasses(small("t5"));
 }
@@ -333,6 +366,10 @@ TEST(CheckLoadable, RefusesTensorsOutOfOrder) {
   Model gap;
   gap.tensors[1].offset = 64;
   ExpectRefused(gap, "offset 64, must have 32");
+  Model narrow;
+  narrow.Set("general.alignment", 8U);
+  narrow.tensors = {{"a", 0, {2}, 0, 0}, {"b", 0, {2}, 8, 0}};
+  ExpectRefused(narrow, "not aligned to 32");
 }
 
 TEST(CheckLoadable, RefusesTensorTypesThatNothingComputesWith) {
@@ -342,7 +379,10 @@ TEST(CheckLoadable, RefusesTensorTypesThatNothingComputesWith) {
     return model;
   };
   ExpectPasses(with("blk.0.ffn_up.weight", 12));
-  ExpectPasses(with("blk.0.attn_norm.weight", 1));
+  ExpectPasses(with("blk.0.attn_norm.weight", 0));
+  ExpectRefused(with("blk.0.attn_norm.weight", 1), "cannot be of type F16");  // works on no CPU
+  ExpectRefused(with("rope_freqs.weight", 30), "cannot be of type BF16");
+  ExpectRefused(with("position_embd.weight", 24), "cannot be of type I8");
   ExpectPasses(with("blk.0.ffn_gate_tid2eid.weight", 26));
   ExpectRefused(with("blk.0.ffn_up.weight", 26), "cannot be of type I32");
   ExpectRefused(with("token_embd.weight", 9), "cannot be of type Q8_1");

@@ -23,6 +23,8 @@ static_assert(std::endian::native == std::endian::little,
               "values are read as they lie in the file");
 
 constexpr std::string_view kTokens = "tokenizer.ggml.tokens";
+constexpr std::string_view kTokenTypes = "tokenizer.ggml.token_type";
+constexpr std::int32_t kByteToken = 6;  // llama.cpp's LLAMA_TOKEN_TYPE_BYTE
 constexpr std::string_view kAlignment = "general.alignment";
 
 bool IsPrintableAscii(std::string_view text) {
@@ -210,6 +212,8 @@ class HeaderReader {
     }
     if (is_string) {
       CORRAL_TRY_STATUS(ReadStrings(key == kTokens, what, is_kept, array));
+    } else if (key == kTokenTypes && array.type == ValueType::kInt32) {
+      CORRAL_TRY_STATUS(ReadTokenTypes(what, is_kept, array));
     } else if (is_kept) {
       for (std::uint64_t i = 0; i < array.size; ++i) {
         CORRAL_TRY(Value element, ReadScalar(array.type, what));
@@ -239,6 +243,16 @@ class HeaderReader {
     std::sort(hashes.begin(), hashes.end());
     if (std::adjacent_find(hashes.begin(), hashes.end()) != hashes.end()) {
       info_.has_duplicate_tokens = true;
+    }
+    return {};
+  }
+
+  Status ReadTokenTypes(const std::string& what, bool is_kept, Array& array) {
+    for (std::uint64_t i = 0; i < array.size; ++i) {
+      std::int32_t type = 0;
+      if (!window_.Read(&type, sizeof(type))) return Ended(what);
+      if (type == kByteToken) info_.has_byte_tokens = true;
+      if (is_kept) array.elements.emplace_back(std::int64_t{type});
     }
     return {};
   }

@@ -92,6 +92,8 @@ struct Info {
   // Two elements of tokenizer.ggml.tokens are the same text (up to a NUL). libllama aborts on such
   // a vocabulary.
   bool has_duplicate_tokens = false;
+  // An element of tokenizer.ggml.token_type says "byte" (6).
+  bool has_byte_tokens = false;
   std::vector<KeyValue> metadata;   // file order
   std::vector<TensorInfo> tensors;  // file order; no two overlap
 
