@@ -105,8 +105,9 @@ http::Task<Answer<void>> EmbedOne(const Services& services, http::Exchange& exch
   Vectors& vectors = done->embeddings.vectors;
   if (auto finished = FinishVectors(0, &vectors); !finished)
     co_return Refuse(500, finished.error().text);
-  co_await SendJson(exchange,
-                    EmbeddingsAnswer(vectors.empty() ? std::vector<float>() : vectors.front()));
+  // Not inside the co_await: GCC 12 evaluates both sides of a conditional with temporaries there.
+  std::string body = EmbeddingsAnswer(vectors.empty() ? std::vector<float>() : vectors.front());
+  co_await SendJson(exchange, std::move(body));
   co_return Answer<void>{};
 }
 

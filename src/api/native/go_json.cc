@@ -198,12 +198,8 @@ std::string Decoder::WrongType(std::string_view value, std::string_view go_type)
   return text;
 }
 
-void Decoder::Remember(std::string message) {
-  if (!remembered_) remembered_ = std::move(message);
-}
-
 void Decoder::SkipWrongType(std::string_view go_type) {
-  Remember(WrongType(KindName(kind()), go_type));
+  if (!remembered_) remembered_ = WrongType(KindName(kind()), go_type);
   ReadRaw();
 }
 
@@ -256,7 +252,7 @@ void Decoder::Read(std::int64_t* out, std::string_view go_type) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (error != std::errc() || end != number.data() + number.size()) {
-    Remember(WrongType("number " + std::string(number), go_type));
+    if (!remembered_) remembered_ = WrongType("number " + std::string(number), go_type);
     return;
   }
   *out = value;

@@ -100,7 +100,6 @@ class Decoder {
   void SkipBlanks();
   std::string_view TakeToken();  // a string with its quotes, a number or a literal
   std::string WrongType(std::string_view value, std::string_view go_type) const;
-  void Remember(std::string message);
   template <class F>
   void EachMember(F&& member);
 

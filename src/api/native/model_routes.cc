@@ -22,18 +22,20 @@ Result<std::string> MakeShowAnswer(const models::Model& stored, const ShowReques
     for (const auto& [name, value] : extra) changed.params[name] = value;
     input.modelfile = models::ShowModelfile(changed);
   }
-  gguf::ReadOptions read;
-  read.keep_arrays = request.is_verbose;
-  std::optional<gguf::Info> weights, projector;
-  if (request.is_verbose && !model.gguf.empty()) {
-    CORRAL_TRY(weights, gguf::Read(model.gguf, read));
-    input.info = &*weights;
-  } else {
-    input.info = model.info.get();
-  }
-  if (!model.projectors.empty()) {
-    CORRAL_TRY(projector, gguf::Read(model.projectors.front(), read));
-    input.projector = &*projector;
+  input.info = model.info.get();
+  input.projector = model.projector_info.get();
+  gguf::Info weights, projector;  // with all their arrays
+  if (request.is_verbose) {
+    gguf::ReadOptions read;
+    read.keep_arrays = true;
+    if (input.info != nullptr) {
+      CORRAL_TRY(weights, gguf::Read(model.gguf, read));
+      input.info = &weights;
+    }
+    if (input.projector != nullptr) {
+      CORRAL_TRY(projector, gguf::Read(model.projectors.front(), read));
+      input.projector = &projector;
+    }
   }
   input.is_verbose = request.is_verbose;
   input.uses_go_template = model.UsesGoTemplate(setting);

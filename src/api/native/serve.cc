@@ -178,7 +178,8 @@ http::Task<void> AnswerWithJob(http::Exchange& exchange, scheduler::Lease lease,
   if (Error* error = std::get_if<Error>(&*last)) {
     Failure failure = FailureOf(std::move(*error), exchange.stop());
     if (!exchange.HasStarted()) {
-      co_await SendFailure(exchange, std::move(failure), is_streamed ? kStreamJson : kJson);
+      const std::string_view type = is_streamed ? kStreamJson : kJson;
+      co_await SendFailure(exchange, std::move(failure), type);
     } else if (!failure.is_silent) {
       const Status status = co_await exchange.Write(ErrorBody(failure.text) + "\n");
       if (status) (void)co_await exchange.FinishStream();
