@@ -72,6 +72,15 @@ std::string_view NearestName(std::string_view unknown) {
   return nearest;
 }
 
+// Kubernetes (and Docker's old links) put variables into a container for every service beside it.
+// One named "ollama" gives OLLAMA_SERVICE_HOST, OLLAMA_PORT_11434_TCP and so on, and
+// OLLAMA_PORT=tcp://10.0.0.1:11434: nobody's settings.
+bool IsServiceLinkName(std::string_view after_prefix) {
+  return after_prefix == "PORT" || after_prefix.starts_with("PORT_") ||
+         after_prefix.starts_with("SERVICE_");
+}
+bool IsServiceLink(std::string_view value) { return value.find("://") != std::string_view::npos; }
+
 void ReadAddresses(const Environment& environment, Settings& settings,
                    std::vector<std::string>* warnings) {
   const auto read = [&environment](std::string_view name) {
@@ -86,7 +95,7 @@ void ReadAddresses(const Environment& environment, Settings& settings,
     return host;
   };
   std::uint16_t port = kDefaultPort;
-  if (std::string value = read("OLLAMA_PORT"); !value.empty()) {
+  if (std::string value = read("OLLAMA_PORT"); !value.empty() && !IsServiceLink(value)) {
     SettingInput(FindRow("OLLAMA_PORT")->info, std::move(value), settings, warnings).Port(port);
   }
   const std::string host = read("OLLAMA_HOST");
@@ -99,7 +108,8 @@ void ReadAddresses(const Environment& environment, Settings& settings,
 
 void WarnOfNames(std::span<const std::string> names, std::vector<std::string>& warnings) {
   for (const std::string& name : names) {
-    if (!AfterPrefix(name)) continue;
+    const auto after_prefix = AfterPrefix(name);
+    if (!after_prefix || IsServiceLinkName(*after_prefix)) continue;
     const SettingRow* row = FindRow(name);
     if (row == nullptr) {
       const std::string_view nearest = NearestName(name);

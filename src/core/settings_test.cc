@@ -302,6 +302,16 @@ TEST(Settings, UnknownNamesGiveTheNearestKnownOne) {
   EXPECT_THAT(Read({{"PATH", "/bin"}, {"OLLAMA", "1"}}).warnings, IsEmpty());
 }
 
+TEST(Settings, ServicesOfKubernetesAreNobodysSettings) {
+  const Reading reading = Read({{"OLLAMA_PORT", "tcp://10.0.0.1:11434"},
+                                {"OLLAMA_PORT_11434_TCP_ADDR", "10.0.0.1"},
+                                {"OLLAMA_SERVICE_HOST", "10.0.0.1"},
+                                {"CORRAL_PORT", "tcp://10.0.0.2:11434"},
+                                {"CORRAL_SERVICE_PORT", "11434"}});
+  EXPECT_THAT(reading.warnings, IsEmpty());
+  EXPECT_EQ(reading.settings.host.Url(), "http://127.0.0.1:11434");
+}
+
 TEST(Settings, KnownNamesWithoutEffectSaySo) {
   for (const char* name :
        {"OLLAMA_LLM_LIBRARY", "OLLAMA_VULKAN", "OLLAMA_SCHED_SPREAD", "OLLAMA_GPU_OVERHEAD",
