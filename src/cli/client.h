@@ -178,9 +178,9 @@ struct CreateRequest {
 struct EmbedRequest {
   std::string model;
   std::string input;
-  std::optional<bool> truncate;
+  std::optional<bool> truncate = {};
   std::int64_t dimensions = 0;
-  std::optional<std::chrono::nanoseconds> keep_alive;
+  std::optional<std::chrono::nanoseconds> keep_alive = {};
 };
 
 // Where a 401 sends the user; empty if the server gave no address.

@@ -90,7 +90,7 @@ class CurlTransport final : public Transport {
     multi_.reset(curl_multi_init());
     easy_.reset(curl_easy_init());
     if (options_.server.host.empty()) options_.server.host = "localhost";
-    base_ = options_.server.Url() + options_.server.path;
+    base_ = options_.server.Url();  // with the base path
   }
 
   Result<HttpHead> Send(const HttpRequest& request, const Receiver& receive,

@@ -218,6 +218,7 @@ Status Repl::OnBlockLine(std::string_view line) {
   std::string text = std::exchange(block_text_, {});
   if (closed == Block::kQuestion) return text.empty() ? Status() : Ask(text);
   SetSystem(std::move(text));
+  Say("Set system message.");
   return {};
 }
 

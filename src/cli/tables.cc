@@ -70,7 +70,9 @@ class Grid {
     for (std::size_t column = 0; column < row.size(); ++column) {
       std::string flat = row[column];
       std::replace(flat.begin(), flat.end(), '\n', ' ');
-      cells.push_back(Wrap(flat, std::min(TextWidth(flat), cell_width_)));
+      const int width = std::min(TextWidth(flat), cell_width_);
+      Widen(column, width);  // also where every line turns out shorter
+      cells.push_back(Wrap(flat, width));
       for (const std::string& line : cells.back()) Widen(column, TextWidth(line));
     }
     rows_.push_back(std::move(cells));
