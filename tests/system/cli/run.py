@@ -3,6 +3,7 @@
 
   run.py CORRAL --toy           against toy_server.py: no model, no engine
   run.py CORRAL --model GGUF    against `CORRAL serve` with a store of its own, the model created from GGUF
+  run.py CORRAL --starter       the same with the starter model (scripts/fetch-model)
 
 Python's standard library only. Every wait has a deadline.
 """
@@ -445,11 +446,15 @@ def main():
     parser.add_argument("program", help="path of corral")
     parser.add_argument("--toy", action="store_true", help="against the toy server")
     parser.add_argument("--model", help="path of a GGUF: against a real server")
+    parser.add_argument("--starter", action="store_true", help="as --model, with the starter model")
     parser.add_argument("only", nargs="*", help="names of tests")
     ARGUMENTS = parser.parse_intermixed_args()
     ARGUMENTS.program = os.path.abspath(ARGUMENTS.program)
+    if ARGUMENTS.starter:
+        fetch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../scripts/fetch-model")
+        ARGUMENTS.model = subprocess.run([fetch], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     if ARGUMENTS.toy == bool(ARGUMENTS.model):
-        parser.error("one of --toy and --model")
+        parser.error("one of --toy, --model and --starter")
     case = ToyTest if ARGUMENTS.toy else RealTest
     names = ARGUMENTS.only or unittest.TestLoader().getTestCaseNames(case)
     result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(case(name) for name in names))

@@ -104,19 +104,26 @@ describe('generate', deadline, () => {
 
 describe('abort', deadline, () => {
   it('ends a stream in the middle, frees its place, and the server goes on', async () => {
-    const stream = await ollama.generate({ model: MODEL, prompt: 'one two three one two three', raw: true, stream: true, options: { ...greedy, num_predict: 4000, stop: [] } })
-    let seen = 0
-    await assert.rejects(async () => {
-      for await (const record of stream) {
-        assert.equal(record.done, false)
-        if (++seen === 3) stream.abort()
-      }
-    }, { name: 'AbortError' })
-    assert.ok(seen >= 3)
-    await waitUntil(async () => /^corral_jobs_running 0$/m.test(await (await fetch(`${server.url}/metrics`)).text()), 'the job to end')
-    const answer = await ollama.generate({ model: MODEL, prompt: 'Say hello.', options: { ...greedy, num_predict: 4 } })
-    assert.equal(answer.done, true)
-    assert.ok(server.isAlive())
+    const single = await startServer({ OLLAMA_NUM_PARALLEL: '1' }) // one place: who comes next must get that of the aborted one
+    try {
+      const client = new Ollama({ host: single.url })
+      const stream = await client.generate({ model: MODEL, prompt: 'one two three one two three', raw: true, stream: true, options: { ...greedy, num_predict: 4000, num_ctx: 8192, stop: [] } })
+      let seen = 0
+      await assert.rejects(async () => {
+        for await (const record of stream) {
+          assert.equal(record.done, false)
+          if (++seen === 3) stream.abort()
+        }
+      }, { name: 'AbortError' })
+      assert.ok(seen >= 3)
+      const answer = await client.generate({ model: MODEL, prompt: 'Say hello.', options: { ...greedy, num_predict: 4 } })
+      assert.equal(answer.done, true)
+      const metrics = await (await fetch(`${single.url}/metrics`)).text()
+      const generated = Number(/^corral_tokens_generated_total (\d+)/m.exec(metrics)[1])
+      assert.ok(generated > 0 && generated < 2000, `${generated} tokens: the aborted answer went on`)
+    } finally {
+      assert.equal(await single.stop(), 0)
+    }
   })
 
   it('aborts all requests of a client', async () => {

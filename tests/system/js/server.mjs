@@ -20,11 +20,11 @@ function freePort() {
   })
 }
 
-export async function startServer() {
+export async function startServer(settings = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'corral-js-'))
   const port = await freePort()
   const log = openSync(join(folder, 'server.log'), 'a')
-  const env = { PATH: process.env.PATH, HOME: folder, OLLAMA_HOST: `127.0.0.1:${port}`, OLLAMA_MODELS: join(folder, 'models') }
+  const env = { PATH: process.env.PATH, HOME: folder, OLLAMA_HOST: `127.0.0.1:${port}`, OLLAMA_MODELS: join(folder, 'models'), ...settings }
   const child = spawn(process.env.CORRAL_BIN, ['serve'], { env, stdio: ['ignore', log, log] })
   const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)))
   const url = `http://127.0.0.1:${port}`

@@ -17,12 +17,15 @@ def request(num_predict):
 
 
 def refuses(server):
+    connection = server.connect(timeout=5)
     try:
-        server.connect(timeout=5).connect()
+        connection.connect()
     except ConnectionRefusedError:
         return True
     except OSError:
         return False
+    finally:
+        connection.close()
     return False
 
 
