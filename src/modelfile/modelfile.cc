@@ -1,32 +1,12 @@
 #include "modelfile/modelfile.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
+#include <iterator>
+
+#include "core/text.h"
 
 namespace corral::modelfile {
 namespace {
-
-constexpr char32_t kReplacement = 0xFFFD;
-
-void AppendUtf8(char32_t rune, std::string* out) {
-  const auto put = [out](char32_t byte) { out->push_back(static_cast<char>(byte)); };
-  if (rune < 0x80) {
-    put(rune);
-  } else if (rune < 0x800) {
-    put(0xC0 | (rune >> 6));
-    put(0x80 | (rune & 0x3F));
-  } else if (rune < 0x10000) {
-    put(0xE0 | (rune >> 12));
-    put(0x80 | ((rune >> 6) & 0x3F));
-    put(0x80 | (rune & 0x3F));
-  } else {
-    put(0xF0 | (rune >> 18));
-    put(0x80 | ((rune >> 12) & 0x3F));
-    put(0x80 | ((rune >> 6) & 0x3F));
-    put(0x80 | (rune & 0x3F));
-  }
-}
 
 // Reads one code point after another; a byte that is not part of one is U+FFFD. The encoding is
 // UTF-8, or what a byte order mark says.
@@ -56,23 +36,9 @@ class RuneReader {
   unsigned Byte(std::size_t index) const { return static_cast<unsigned char>(text_[index]); }
 
   char32_t NextUtf8() {
-    const unsigned first = Byte(at_++);
-    if (first < 0x80) return first;
-    const int n_more = first >= 0xF0 && first < 0xF5   ? 3
-                       : first >= 0xE0 && first < 0xF0 ? 2
-                       : first >= 0xC2 && first < 0xE0 ? 1
-                                                       : 0;
-    if (n_more == 0 || text_.size() - at_ < static_cast<std::size_t>(n_more)) return kReplacement;
-    char32_t rune = first & (0x3FU >> n_more);
-    for (int i = 0; i < n_more; ++i) {
-      const unsigned more = Byte(at_ + static_cast<std::size_t>(i));
-      if ((more & 0xC0) != 0x80) return kReplacement;
-      rune = (rune << 6) | (more & 0x3F);
-    }
-    const bool is_overlong = (n_more == 2 && rune < 0x800) || (n_more == 3 && rune < 0x10000);
-    if (is_overlong || rune > 0x10FFFF || (rune >= 0xD800 && rune < 0xE000)) return kReplacement;
-    at_ += static_cast<std::size_t>(n_more);
-    return rune;
+    const Rune rune = DecodeRune(text_.substr(at_));
+    at_ += rune.size;
+    return rune.value;
   }
 
   char32_t NextUnit() {
@@ -85,15 +51,15 @@ class RuneReader {
   char32_t NextUtf16() {
     if (text_.size() - at_ < 2) {
       at_ = text_.size();
-      return kReplacement;
+      return kReplacementRune;
     }
     const char32_t high = NextUnit();
     if (high < 0xD800 || high >= 0xE000) return high;
-    if (high >= 0xDC00 || text_.size() - at_ < 2) return kReplacement;
+    if (high >= 0xDC00 || text_.size() - at_ < 2) return kReplacementRune;
     const char32_t low = NextUnit();
     if (low < 0xDC00 || low >= 0xE000) {
       at_ -= 2;
-      return kReplacement;
+      return kReplacementRune;
     }
     return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
   }
@@ -103,31 +69,6 @@ class RuneReader {
   Encoding encoding_ = Encoding::kUtf8;
 };
 
-// Controls, formats, surrogates, private use, and all separators but the blank: what Go's
-// strconv.IsPrint refuses. Categories of Unicode 14. Unassigned code points pass, so that
-// characters newer than this table live.
-bool IsPrint(char32_t rune) {
-  struct Range {
-    char32_t first, last;
-  };
-  static constexpr std::array kRefused = {
-      Range{0x0, 0x1F},          Range{0x7F, 0xA0},       Range{0xAD, 0xAD},
-      Range{0x600, 0x605},       Range{0x61C, 0x61C},     Range{0x6DD, 0x6DD},
-      Range{0x70F, 0x70F},       Range{0x890, 0x891},     Range{0x8E2, 0x8E2},
-      Range{0x1680, 0x1680},     Range{0x180E, 0x180E},   Range{0x2000, 0x200F},
-      Range{0x2028, 0x202F},     Range{0x205F, 0x2064},   Range{0x2066, 0x206F},
-      Range{0x3000, 0x3000},     Range{0xD800, 0xF8FF},   Range{0xFEFF, 0xFEFF},
-      Range{0xFFF9, 0xFFFB},     Range{0x110BD, 0x110BD}, Range{0x110CD, 0x110CD},
-      Range{0x13430, 0x13438},   Range{0x1BCA0, 0x1BCA3}, Range{0x1D173, 0x1D17A},
-      Range{0xE0001, 0xE0001},   Range{0xE0020, 0xE007F}, Range{0xF0000, 0xFFFFD},
-      Range{0x100000, 0x10FFFD},
-  };
-  const auto* range =
-      std::lower_bound(kRefused.begin(), kRefused.end(), rune,
-                       [](const Range& r, char32_t value) { return r.last < value; });
-  return range == kRefused.end() || rune < range->first;
-}
-
 bool IsBlank(char32_t rune) { return rune == ' ' || rune == '\t'; }
 bool IsNewline(char32_t rune) { return rune == '\r' || rune == '\n'; }
 bool IsLetter(char32_t rune) {
@@ -135,11 +76,6 @@ bool IsLetter(char32_t rune) {
 }
 bool IsDigit(char32_t rune) { return rune >= '0' && rune <= '9'; }
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return lower;
-}
 std::string Upper(std::string_view text) {
   std::string upper(text);
   for (char& c : upper) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
@@ -251,7 +187,7 @@ class Parser {
   }
 
   Status EndInstruction() {
-    std::string word = Lower(buffer_);
+    std::string word = ToLowerAscii(buffer_);
     if (!IsInstruction(word)) return AtLine(kBadInstruction);
     State next = State::kValue;
     if (word == "parameter") {
@@ -289,9 +225,9 @@ class Parser {
   }
 
   void Append(char32_t rune) {
-    if (!IsPrint(rune)) return;
+    if (!IsPrintable(rune)) return;
     if (text_end_ == 0) text_begin_ = buffer_.size();
-    AppendUtf8(rune, &buffer_);
+    AppendRune(buffer_, rune);
     text_end_ = buffer_.size();
   }
 

@@ -223,7 +223,14 @@ Status Store::State::WriteManifest(const StoreLock::Held&, const ModelName& name
   CORRAL_TRY(const auto pending,
              files.Create(layout.manifests, internal::kTemporaryManifestPrefix));
   CORRAL_TRY_STATUS(pending->Append(raw));
-  return pending->Commit(path);
+  // First whole on the disk where nobody looks, then to its name: a commit syncs one folder, a
+  // rename both.
+  std::filesystem::path whole = pending->temporary_path();
+  whole += ".whole";
+  CORRAL_TRY_STATUS(pending->Commit(whole));
+  Status renamed = files.Rename(whole, path);
+  if (!renamed) (void)files.Remove(whole);  // it may have got its name, and only a sync failed
+  return renamed;
 }
 
 void Store::State::RemoveReplaced(const std::set<Digest>& candidates) {

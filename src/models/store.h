@@ -57,9 +57,9 @@ struct CreateSpec {
 };
 
 struct StoreOptions {
-  bool is_prune_enabled = true;     // OLLAMA_NOPRUNE unset
-  std::optional<bool> go_template;  // OLLAMA_GO_TEMPLATE, for the capabilities in List
-  FileSystem* files = nullptr;      // for tests; null: the real one. Must outlive the store
+  bool is_prune_enabled = true;          // OLLAMA_NOPRUNE unset
+  std::optional<bool> go_template = {};  // OLLAMA_GO_TEMPLATE, for the capabilities in List
+  FileSystem* files = nullptr;           // for tests; null: the real one. Must outlive the store
 };
 
 class BlobWriter;

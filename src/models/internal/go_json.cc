@@ -8,7 +8,28 @@
 namespace corral::models::internal {
 namespace {
 
-struct TooDeep {};
+// Looked at before parsing: the parser's own callback costs the square of an array's length.
+bool IsTooDeep(std::string_view text) {
+  int depth = 0;
+  bool is_in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (is_in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        is_in_string = false;
+      }
+    } else if (c == '"') {
+      is_in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxJsonDepth) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
 
 // "d.ddde±x" of the shortest digits that read back as `value`.
 struct Scientific {
@@ -112,17 +133,10 @@ std::string FormatNumberForPeople(double value) { return Format(value, 1e-4, 2);
 
 Result<nlohmann::json> ParseJson(std::string_view text) {
   using nlohmann::json;
-  const auto guard = [](int depth, json::parse_event_t, json&) {
-    if (depth > kMaxJsonDepth) throw TooDeep();
-    return true;
-  };
-  try {
-    return json::parse(ReplaceInvalidUtf8(text), guard);
-  } catch (const TooDeep&) {
-    return Fail(Code::kCorrupt, "JSON is nested too deep");
-  } catch (const json::exception&) {
-    return Fail(Code::kCorrupt, "not valid JSON");
-  }
+  if (IsTooDeep(text)) return Fail(Code::kCorrupt, "JSON is nested too deep");
+  json value = json::parse(ReplaceInvalidUtf8(text), nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded()) return Fail(Code::kCorrupt, "not valid JSON");
+  return value;
 }
 
 std::string TextOf(const nlohmann::json& object, const char* key) {
