@@ -44,6 +44,7 @@ function(corral_module room)
     target_link_libraries(${room}_test PRIVATE corral_${room} ${arg_TEST_LIBS} GTest::gmock GTest::gtest_main)
     set_target_properties(${room}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
     add_test(NAME unit.${room} COMMAND ${room}_test)
-    set_tests_properties(unit.${room} PROPERTIES LABELS unit TIMEOUT 120)
+    # Bounds a hang; a sanitizer on a busy machine is several times slower.
+    set_tests_properties(unit.${room} PROPERTIES LABELS unit TIMEOUT $<IF:$<BOOL:${CORRAL_SANITIZE}>,400,120>)
   endif()
 endfunction()
