@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/request_metrics.h"
 #include "api/routes.h"
 #include "api/services.h"
 #include "api/version.h"
@@ -129,6 +130,8 @@ int RunServer() {
   Metrics metrics;
   const auto scheduler =
       scheduler::MakeScheduler(SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
+  api::WatchScheduler(metrics, *scheduler);
+  api::RequestMetrics request_metrics(metrics);
   std::atomic<bool> is_ready{true};
   http::Router router;
   api::AddRoutes(router, {**store, *scheduler, settings, metrics, [&is_ready] { return is_ready.load(); }});
@@ -139,7 +142,8 @@ int RunServer() {
   options.max_body_bytes = settings.max_body_bytes;
   options.origins = settings.origins;
   options.allowed_hosts = settings.allowed_hosts;
-  options.on_access = [](const http::Request& request, int status, std::chrono::nanoseconds took) {
+  options.on_access = [&request_metrics](const http::Request& request, int status, std::chrono::nanoseconds took) {
+    request_metrics.Observe(request.path, status, took);
     Log(LogLevel::kInfo, "request",
         {{"method", request.method}, {"path", request.path}, {"status", status}, {"took", FormatGoDuration(took)},
          {"remote", request.remote}, {"id", request.id}});

@@ -133,11 +133,8 @@ std::vector<LoadedModel> LocalScheduler::Loaded() {
       model.worker_pid = entry.worker->pid();
       const Clock::time_point expiry = ExpiryOf(entry);
       model.is_forever = expiry == Clock::time_point::max();
-      // For ever is Go's largest duration from now: about 292 years, clients compare with that.
       model.expires_at = model.is_forever
-                             ? std::chrono::time_point_cast<std::chrono::system_clock::duration>(
-                                   std::chrono::time_point_cast<std::chrono::seconds>(wall_now) +
-                                   std::chrono::seconds(9'223'372'036))
+                             ? std::chrono::system_clock::time_point::max()
                              : wall_now + std::chrono::duration_cast<std::chrono::system_clock::duration>(
                                               expiry - surroundings_.now());
       model.details = entry.loaded_for.details;

@@ -88,7 +88,8 @@ struct LoadedModel {
   int num_ctx = 0;
   int leases = 0;
   pid_t worker_pid = 0;
-  std::chrono::system_clock::time_point expires_at;  // now + keep-alive while leased; year 2318 for ever
+  // now + keep-alive while leased; the clock's largest value if is_forever (its type ends before what the wire shows).
+  std::chrono::system_clock::time_point expires_at;
   bool is_forever = false;
   std::shared_ptr<const void> details;
   EngineCounters counters;
