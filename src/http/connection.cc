@@ -21,25 +21,15 @@ namespace asio = boost::asio;
 constexpr std::size_t kReadAheadBytes = 64U << 10;
 constexpr std::chrono::milliseconds kLingerTime{1000};
 
+// gin's, without a charset.
 Response PlainText(int status, std::string body) {
-  Response response;
-  response.status = status;
-  response.content_type = "text/plain";  // gin's, without a charset
-  response.body = std::move(body);
-  return response;
+  return Response(status, "text/plain", std::move(body));
 }
 
-Response Empty(int status) {
-  Response response;
-  response.status = status;
-  return response;
-}
-
-Response JsonError(int status, std::string_view text) {
-  Response response;
-  response.status = status;
-  response.content_type = "application/json; charset=utf-8";
-  response.body = R"({"error":")" + std::string(text) + R"("})";
+Response ShuttingDown() {
+  Response response(503, "application/json; charset=utf-8",
+                    R"({"error":"server is shutting down"})");
+  response.headers.emplace_back("Retry-After", "1");
   return response;
 }
 
@@ -264,18 +254,16 @@ Task<bool> Connection::ServeOne(std::size_t head_size) {
 Task<> Connection::Answer(ConnectionExchange& exchange) {
   const Request& request = exchange.request();
   if (exchange.stop().Reason() == StopReason::kShutdown) {
-    Response busy = JsonError(503, "server is shutting down");
-    busy.headers.emplace_back("Retry-After", "1");
-    co_await exchange.Send(std::move(busy));
+    co_await exchange.Send(ShuttingDown());
     co_return;
   }
   const std::string_view expect = request.Header("expect");
   if (!expect.empty() && exchange.IsHttp11() && !EqualsIgnoringCase(expect, "100-continue")) {
-    co_await exchange.Send(Empty(417));
+    co_await exchange.Send(Response(417));
     co_return;
   }
   if (request.path == "*") {
-    co_await exchange.Send(Empty(200));
+    co_await exchange.Send(Response(200));
     co_return;
   }
   RouteMatch match = state_.routes.Match(request.method, request.path);
@@ -289,16 +277,16 @@ Task<> Connection::Answer(ConnectionExchange& exchange) {
   exchange.AddAnswerFields(cors.headers);
   if (cors.outcome != Origins::Decision::Outcome::kContinue) {
     const bool is_preflight = cors.outcome == Origins::Decision::Outcome::kPreflight;
-    co_await exchange.Send(Empty(is_preflight ? 204 : 403));
+    co_await exchange.Send(Response(is_preflight ? 204 : 403));
     co_return;
   }
   switch (state_.host_rule.Check(host)) {
     case HostRule::Outcome::kForbidden:
-      co_await exchange.Send(Empty(403));
+      co_await exchange.Send(Response(403));
       co_return;
     case HostRule::Outcome::kPassByName:
       if (request.method == "OPTIONS") {
-        co_await exchange.Send(Empty(204));
+        co_await exchange.Send(Response(204));
         co_return;
       }
       break;
@@ -340,20 +328,19 @@ Task<> Connection::Handle(ConnectionExchange& exchange, const Handler& handler) 
 Task<> Connection::AnswerForHandler(ConnectionExchange& exchange, bool has_failed) {
   if (exchange.HasStarted() || wire_->IsAtEnd()) co_return;
   if (exchange.WasTooLarge()) {
-    co_await exchange.Send(JsonError(413, "request body too large"));
+    co_await exchange.Send(
+        Response(413, "application/json; charset=utf-8", R"({"error":"request body too large"})"));
     co_return;
   }
   if (exchange.stop().Reason() == StopReason::kShutdown) {
-    Response busy = JsonError(503, "server is shutting down");
-    busy.headers.emplace_back("Retry-After", "1");
-    co_await exchange.Send(std::move(busy));
+    co_await exchange.Send(ShuttingDown());
     co_return;
   }
   if (!has_failed) {
     Log(LogLevel::kError, "request handler ended without an answer",
         {{"path", exchange.request().path}, {"id", exchange.request().id}});
   }
-  co_await exchange.Send(Empty(500));
+  co_await exchange.Send(Response(500));
 }
 
 Task<> Connection::Refuse(int status, std::string_view reason) {

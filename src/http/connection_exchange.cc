@@ -62,7 +62,10 @@ Task<Result<std::string>> ConnectionExchange::ReadPart(std::uint64_t max_body_by
   const Deadline deadline = Clock::now() + state_.options.idle_timeout;
   while (!parser_.IsDone() && part.empty()) {
     const Result<std::size_t> used = parser_.ParseBody(wire_.In(), &part);
-    if (!used) co_return Fail(used.error());
+    if (!used) {
+      is_body_broken_ = true;
+      co_return Fail(used.error());
+    }
     wire_.Consume(*used);
     body_bytes_ += part.size();
     if (body_bytes_ > max_body_bytes) {
@@ -105,7 +108,8 @@ bool ConnectionExchange::HasAnswerBody(int status) const {
 }
 
 bool ConnectionExchange::CanKeepAlive() const {
-  if (!parser_.WantsKeepAlive() || state_.registry.phase() != Phase::kServing) return false;
+  if (!parser_.WantsKeepAlive() || is_body_broken_ || state_.registry.phase() != Phase::kServing)
+    return false;
   if (parser_.IsDone()) return true;
   // The client may or may not send the body that it was not asked for.
   if (awaits_continue_ || parser_.IsChunked()) return false;

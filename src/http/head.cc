@@ -141,9 +141,7 @@ HeadVerdict CheckHead(std::string_view head) {
   return {};
 }
 
-bool MayStartRequest(char first_byte) {
-  return IsTokenChar(first_byte) || first_byte == '\r' || first_byte == '\n';
-}
+bool MayStartRequest(char first_byte) { return IsTokenChar(first_byte) || first_byte == '\r'; }
 
 Result<Target> ParseTarget(std::string_view method, std::string_view target) {
   Target result;

@@ -43,7 +43,14 @@ struct Request {
   std::string_view Param(std::string_view name) const;
 };
 
+// Not an aggregate on purpose: GCC 12 copies a braced aggregate in a co_await expression byte by
+// byte (PR 99576), which breaks its strings. Headers are best given as a named vector for the same
+// reason.
 struct Response {
+  Response() = default;
+  explicit Response(int status_code, std::string type = {}, std::string text = {})
+      : status(status_code), content_type(std::move(type)), body(std::move(text)) {}
+
   int status = 200;
   std::string content_type;  // empty: no Content-Type
   std::string body;

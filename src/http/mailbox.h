@@ -18,9 +18,10 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
+
+#include "core/mutex.h"
 
 namespace corral::http {
 
@@ -32,7 +33,7 @@ class Mailbox : public std::enable_shared_from_this<Mailbox<T>> {
   explicit Mailbox(const boost::asio::any_io_executor& /*executor*/) {}
 
   void Push(T value) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     values_.push_back(std::move(value));
     // Under the lock: the receiver's frame, and with it the executor, lives as long as the bell
     // hangs.
@@ -59,7 +60,7 @@ class Mailbox : public std::enable_shared_from_this<Mailbox<T>> {
   // Takes the oldest value if there is one; never waits. For a receiver that writes several pieces
   // at once.
   std::optional<T> TryNext() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (values_.empty()) return std::nullopt;
     std::optional<T> value(std::move(values_.front()));
     values_.pop_front();
@@ -67,7 +68,7 @@ class Mailbox : public std::enable_shared_from_this<Mailbox<T>> {
   }
 
   std::size_t Size() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return values_.size();
   }
 
@@ -75,12 +76,12 @@ class Mailbox : public std::enable_shared_from_this<Mailbox<T>> {
   // The bell hangs in the mailbox as long as the frame of Next() lives, however that frame ends.
   struct Hanging {
     Hanging(Mailbox& box, boost::asio::steady_timer* bell) : mailbox(box) {
-      const std::lock_guard lock(mailbox.mutex_);
+      const MutexLock lock(mailbox.mutex_);
       is_needed = mailbox.values_.empty();
       if (is_needed) mailbox.bell_ = bell;
     }
     ~Hanging() {
-      const std::lock_guard lock(mailbox.mutex_);
+      const MutexLock lock(mailbox.mutex_);
       mailbox.bell_ = nullptr;
     }
     Hanging(const Hanging&) = delete;
@@ -90,17 +91,17 @@ class Mailbox : public std::enable_shared_from_this<Mailbox<T>> {
   };
 
   void Ring() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_ringing_ = false;
     if (bell_ != nullptr) bell_->cancel();
   }
 
-  mutable std::mutex mutex_;
-  // guarded by mutex_:
-  std::deque<T> values_;
-  boost::asio::steady_timer* bell_ =
-      nullptr;               // of the waiting Next(); cancelled on its strand only
-  bool is_ringing_ = false;  // a Ring() is posted and has not run
+  mutable Mutex mutex_;
+  std::deque<T> values_ CORRAL_GUARDED_BY(mutex_);
+  // Of the waiting Next(); cancelled on its strand only.
+  boost::asio::steady_timer* bell_ CORRAL_GUARDED_BY(mutex_) = nullptr;
+  // A Ring() is posted and has not run.
+  bool is_ringing_ CORRAL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace corral::http

@@ -4,11 +4,17 @@
 #include <utility>
 
 namespace corral::http {
+namespace {
+
+// Within kStopTime: how long those who were cut may take to go.
+constexpr std::chrono::milliseconds kCutTime{200};
+
+}  // namespace
 
 bool Registry::Add(const std::shared_ptr<Drainable>& connection) {
   std::shared_ptr<Drainable> evicted;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (phase_.load() == Phase::kClosed) return false;
     if (entries_.size() >= max_connections_) {
       if (idle_.empty()) return false;
@@ -24,14 +30,14 @@ bool Registry::Add(const std::shared_ptr<Drainable>& connection) {
     entries_.emplace(connection.get(), std::move(entry));
     must_close_idle_ = true;
   }
-  if (phase() != Phase::kServing) changed_.notify_all();
+  if (phase() != Phase::kServing) changed_.NotifyAll();
   if (evicted) evicted->CloseIfIdle();
   return true;
 }
 
 void Registry::Remove(Drainable* connection) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = entries_.find(connection);
     if (found == entries_.end()) return;
     if (found->second.is_busy) {
@@ -42,11 +48,11 @@ void Registry::Remove(Drainable* connection) {
     }
     entries_.erase(found);
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Registry::MarkBusy(Drainable* connection) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(connection);
   if (found == entries_.end() || found->second.is_busy) return;
   found->second.is_busy = true;
@@ -56,7 +62,7 @@ void Registry::MarkBusy(Drainable* connection) {
 
 void Registry::MarkIdle(Drainable* connection) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = entries_.find(connection);
     if (found == entries_.end() || !found->second.is_busy) return;
     found->second.is_busy = false;
@@ -64,16 +70,16 @@ void Registry::MarkIdle(Drainable* connection) {
     --n_busy_;
     must_close_idle_ = true;
   }
-  if (phase() != Phase::kServing) changed_.notify_all();
+  if (phase() != Phase::kServing) changed_.NotifyAll();
 }
 
 std::size_t Registry::n_connections() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return entries_.size();
 }
 
 std::size_t Registry::n_busy() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return n_busy_;
 }
 
@@ -86,51 +92,61 @@ std::vector<std::shared_ptr<Drainable>> Registry::Connections() const {
   return all;
 }
 
+Registry::Order Registry::NextOrder(Deadline now) {
+  if (phase_.load() == Phase::kDraining && (is_hastened_ || now >= next_phase_at_)) {
+    phase_ = Phase::kStopping;
+    next_phase_at_ = now + kStopTime - kCutTime;
+    return &Drainable::OnStopping;
+  }
+  if (phase_.load() == Phase::kStopping && now >= next_phase_at_) {
+    phase_ = Phase::kClosed;
+    next_phase_at_ = now + kCutTime;
+    return &Drainable::Cut;
+  }
+  if (n_busy_ == 0 && must_close_idle_) {
+    must_close_idle_ = false;
+    return &Drainable::CloseIfIdle;
+  }
+  return nullptr;
+}
+
 void Registry::Drain(std::chrono::milliseconds grace) {
-  std::unique_lock lock(mutex_);
-  if (phase_.load() == Phase::kServing) {
-    phase_ = Phase::kDraining;
-    stop_at_ = Clock::now() + std::max(grace, std::chrono::milliseconds(0));
-    must_close_idle_ = true;
+  {
+    const MutexLock lock(mutex_);
+    if (phase_.load() == Phase::kServing) {
+      phase_ = Phase::kDraining;
+      next_phase_at_ = Clock::now() + std::max(grace, std::chrono::milliseconds(0));
+      must_close_idle_ = true;
+    }
   }
-  while (!entries_.empty()) {
-    void (Drainable::*order)() = nullptr;
-    const Deadline now = Clock::now();
-    if (phase_.load() == Phase::kDraining && (is_hastened_ || now >= stop_at_)) {
-      phase_ = Phase::kStopping;
-      // A little before the promised end, so that those who are cut can still be seen to go.
-      cut_at_ = now + kStopTime - std::chrono::milliseconds(200);
-      order = &Drainable::OnStopping;
-    } else if (phase_.load() == Phase::kStopping && now >= cut_at_) {
-      phase_ = Phase::kClosed;
-      order = &Drainable::Cut;
-    } else if (n_busy_ == 0 && must_close_idle_) {
-      must_close_idle_ = false;
-      order = &Drainable::CloseIfIdle;
+  for (;;) {
+    Order order = nullptr;
+    std::vector<std::shared_ptr<Drainable>> told;
+    {
+      const MutexLock lock(mutex_);
+      const Deadline now = Clock::now();
+      if (entries_.empty()) {
+        phase_ = Phase::kClosed;
+        return;
+      }
+      if (phase_.load() == Phase::kClosed && now >= next_phase_at_) return;  // some do not end
+      order = NextOrder(now);
+      if (order != nullptr) {
+        told = Connections();
+      } else {
+        changed_.WaitUntil(mutex_, next_phase_at_);
+      }
     }
-    if (order != nullptr) {
-      const auto all = Connections();
-      lock.unlock();
-      for (const auto& connection : all) ((*connection).*order)();
-      lock.lock();
-      continue;
-    }
-    if (phase_.load() == Phase::kClosed) {
-      changed_.wait_until(lock, cut_at_ + std::chrono::milliseconds(200),
-                          [this] { return entries_.empty(); });
-      return;
-    }
-    changed_.wait_until(lock, phase_.load() == Phase::kDraining ? stop_at_ : cut_at_);
+    for (const auto& connection : told) ((*connection).*order)();
   }
-  phase_ = Phase::kClosed;
 }
 
 void Registry::Hasten() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_hastened_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 }  // namespace corral::http

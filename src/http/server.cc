@@ -103,6 +103,10 @@ error_code Listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool i
   return error;
 }
 
+// Unsent bytes that the kernel holds for one connection: a slow reader is felt after this many, not
+// after megabytes.
+constexpr int kMaxUnsentBytes = 128 << 10;
+
 // Go's defaults for accepted connections: no delay, and probes that find a dead peer behind a
 // silent stream.
 void SetConnectionOptions(tcp::socket& socket) {
@@ -114,6 +118,8 @@ void SetConnectionOptions(tcp::socket& socket) {
   (void)setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
   (void)setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
   (void)setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+  (void)setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kMaxUnsentBytes,
+                   sizeof(kMaxUnsentBytes));
 }
 
 std::string RemoteText(const tcp::socket& socket) {
@@ -280,8 +286,8 @@ BeastServer::~BeastServer() {
   work_.reset();
   io_->stop();
   threads_.clear();
-  acceptor_.reset();
-  io_.reset();  // destroys the frames of handlers that never ended
+  // The members go in reverse order: io_ destroys the frames of handlers that never ended, which
+  // refer to state_.
 }
 
 }  // namespace

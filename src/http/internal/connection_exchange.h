@@ -72,6 +72,7 @@ class ConnectionExchange final : public Exchange {
   bool is_chunked_ = false;
   bool keeps_alive_ = false;
   bool was_too_large_ = false;
+  bool is_body_broken_ = false;  // where the next request starts is not known
   std::uint64_t body_bytes_ = 0;
 };
 

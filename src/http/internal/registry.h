@@ -11,14 +11,13 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
+#include "core/mutex.h"
 #include "core/stop.h"
 
 namespace corral::http {
@@ -65,19 +64,23 @@ class Registry {
     bool is_busy = false;
     std::list<Drainable*>::iterator idle_place;  // valid while not busy
   };
-  std::vector<std::shared_ptr<Drainable>> Connections() const;  // mutex_ is held
+  using Order = void (Drainable::*)();
+
+  std::vector<std::shared_ptr<Drainable>> Connections() const CORRAL_REQUIRES(mutex_);
+  // Moves the phase on if it is time; what all connections must be told now, or nullptr.
+  Order NextOrder(Deadline now) CORRAL_REQUIRES(mutex_);
 
   const std::size_t max_connections_;
   std::atomic<Phase> phase_{Phase::kServing};  // written under mutex_
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  // guarded by mutex_:
-  std::unordered_map<Drainable*, Entry> entries_;
-  std::list<Drainable*> idle_;  // the longest idle first
-  std::size_t n_busy_ = 0;
-  bool is_hastened_ = false;
-  bool must_close_idle_ = false;  // something became idle or was added since the last sweep
-  Deadline stop_at_ = kNoDeadline, cut_at_ = kNoDeadline;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::unordered_map<Drainable*, Entry> entries_ CORRAL_GUARDED_BY(mutex_);
+  std::list<Drainable*> idle_ CORRAL_GUARDED_BY(mutex_);  // the longest idle first
+  std::size_t n_busy_ CORRAL_GUARDED_BY(mutex_) = 0;
+  bool is_hastened_ CORRAL_GUARDED_BY(mutex_) = false;
+  // Something became idle or was added since the last sweep.
+  bool must_close_idle_ CORRAL_GUARDED_BY(mutex_) = false;
+  Deadline next_phase_at_ CORRAL_GUARDED_BY(mutex_) = kNoDeadline;
 };
 
 }  // namespace corral::http
