@@ -60,6 +60,8 @@ class Template {
   const std::string& text() const;
 
  private:
+  Template() = default;
+
   struct Parsed;
   // Shared and immutable: copies of a Template are cheap and may live on several threads.
   std::shared_ptr<const Parsed> parsed_;

@@ -41,7 +41,7 @@ void Evaluator::Fail(const std::string& message) const {
       newline == std::string_view::npos ? before.size() : before.size() - newline - 1;
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   Throw(Code::kInternal, "template: :" + std::to_string(line) + ":" + std::to_string(column) +
-                             ": executing " + Quote(template_name_) + " at <" + Describe(*at_) +
+                             ": executing " + GoQuote(template_name_) + " at <" + Describe(*at_) +
                              ">: " + message);
 }
 
@@ -174,7 +174,7 @@ Evaluator::Flow Evaluator::WalkRange(const Value& dot, const BranchNode& node) {
 void Evaluator::WalkTemplate(const Value& dot, const TemplateNode& node) {
   const Nested nested(*this);
   const ListNode* body = trees_.Find(node.name);
-  if (body == nullptr) Fail("template " + Quote(node.name) + " not defined");
+  if (body == nullptr) Fail("template " + GoQuote(node.name) + " not defined");
   const Value argument = node.pipe ? EvalPipeline(dot, *node.pipe) : Value();
   const std::string caller = std::exchange(template_name_, node.name);
   const std::size_t mark = variables_.size();
@@ -341,7 +341,7 @@ Value Evaluator::EvalFunction(const Value& dot, const IdentifierNode& node, cons
   at_ = &node;
   const Function* function = FindFunction(node.name);
   const std::string name(node.name);
-  if (function == nullptr) Fail(Quote(name) + " is not a defined function");
+  if (function == nullptr) Fail(GoQuote(name) + " is not a defined function");
   const std::size_t n_nodes = args == nullptr ? 0 : args->size() - 1;
   const std::size_t n_args = n_nodes + (final == nullptr ? 0 : 1);
   if (function->is_variadic && n_args < function->n_fixed) {
@@ -404,7 +404,7 @@ Value Evaluator::EvalArg(const Value& dot, const Node& node) {
     case NodeType::kChain:
       return EvalChain(dot, As<ChainNode>(node), false);
     default:
-      Fail("can't evaluate command " + Quote(Describe(node)));
+      Fail("can't evaluate command " + GoQuote(Describe(node)));
   }
 }
 

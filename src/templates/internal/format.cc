@@ -122,7 +122,7 @@ class Printer {
       case 's':
         return AppendPadded(out_, text, flags);
       case 'q':
-        return AppendPadded(out_, Quote(text), flags);
+        return AppendPadded(out_, GoQuote(text), flags);
       case 'x':
       case 'X':
         return AppendPadded(out_, Hex(text, verb == 'X'), flags);

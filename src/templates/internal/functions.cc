@@ -255,7 +255,7 @@ Value JavaScript(const Args& args, Arena& arena) {
       } else {
         out += c;
       }
-    } else if (IsPrint(rune.value)) {
+    } else if (IsPrintable(rune.value)) {
       out += rest.substr(0, rune.size);
     } else {
       out += "\\u";

@@ -122,7 +122,7 @@ std::vector<std::string> FindVariables(const TreeSet& trees) {
       if (node.type == NodeType::kChain) names = &As<ChainNode>(node).names;
       if (names == nullptr) return;
       for (const std::string_view variable : *names) {
-        if (!variable.starts_with('$')) found.insert(ToLower(variable));
+        if (!variable.starts_with('$')) found.insert(ToLowerAscii(variable));
       }
     });
   }

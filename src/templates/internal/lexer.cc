@@ -54,10 +54,10 @@ std::string Item::Describe() const {
   if (type == ItemType::kEof) return "EOF";
   if (type == ItemType::kError) return std::string(text);
   if (type > ItemType::kKeyword) return "<" + std::string(text) + ">";
-  if (text.size() <= 10) return Quote(text);
+  if (text.size() <= 10) return GoQuote(text);
   std::size_t end = 0;
   for (int i = 0; i < 10 && end < text.size(); ++i) end += DecodeRune(text.substr(end)).size;
-  return Quote(text.substr(0, end)) + "...";
+  return GoQuote(text.substr(0, end)) + "...";
 }
 
 char32_t Lexer::Take() {
@@ -256,7 +256,7 @@ Item Lexer::LexInsideAction() {
     Untake();
     return LexIdentifier();
   }
-  if (rune < 0x80 && IsPrint(rune)) return Make(ItemType::kChar);
+  if (rune < 0x80 && IsPrintable(rune)) return Make(ItemType::kChar);
   return Fail("unrecognized character in action: " + DescribeRune(rune));
 }
 
@@ -332,7 +332,8 @@ Item Lexer::LexNumber() {
     ScanNumber();
     is_number = false;
   }
-  if (!is_number) return Fail("bad number syntax: " + Quote(input_.substr(start_, pos_ - start_)));
+  if (!is_number)
+    return Fail("bad number syntax: " + GoQuote(input_.substr(start_, pos_ - start_)));
   return Make(ItemType::kNumber);
 }
 

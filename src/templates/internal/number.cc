@@ -137,17 +137,17 @@ tl::expected<std::unique_ptr<NumberNode>, std::string> ParseNumber(std::size_t p
       return node;
     }
     if (!integer->is_negative) return node;  // a uint64: "overflows int" when it is used
-    return tl::unexpected("integer overflow: " + Quote(text));
+    return tl::unexpected("integer overflow: " + GoQuote(text));
   }
   const auto value = ParseFloat(text);
   if (!value) {
     const bool is_digits = text.find_first_not_of("+-0123456789") == std::string_view::npos &&
                            text.find_first_of("0123456789") != std::string_view::npos;
     return tl::unexpected((is_digits ? "integer overflow: " : "illegal number syntax: ") +
-                          Quote(text));
+                          GoQuote(text));
   }
   if (text.find_first_of(".eEpP") == std::string_view::npos) {
-    return tl::unexpected("integer overflow: " + Quote(text));
+    return tl::unexpected("integer overflow: " + GoQuote(text));
   }
   node->is_float = true;
   node->float_value = *value;

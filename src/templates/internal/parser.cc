@@ -129,7 +129,7 @@ class Parser {
     if (IsBlank(place.get())) {
       place = std::move(tree);
     } else if (!IsBlank(tree.get())) {
-      Fail("template: multiple definition of template " + Quote(name));
+      Fail("template: multiple definition of template " + GoQuote(name));
     }
   }
 
@@ -397,7 +397,7 @@ class Parser {
       case NodeType::kNumber:
       case NodeType::kNil:
       case NodeType::kDot:
-        Fail("unexpected . after term " + Quote(Describe(*node)));
+        Fail("unexpected . after term " + GoQuote(Describe(*node)));
       default:
         break;
     }
@@ -411,7 +411,7 @@ class Parser {
     switch (token.type) {
       case ItemType::kIdentifier:
         if (FindFunction(token.text) == nullptr)
-          Fail("function " + Quote(token.text) + " not defined");
+          Fail("function " + GoQuote(token.text) + " not defined");
         return std::make_unique<IdentifierNode>(token.pos, token.text);
       case ItemType::kDot:
         return std::make_unique<PlainNode>(NodeType::kDot, token.pos);
@@ -422,7 +422,7 @@ class Parser {
       case ItemType::kVariable: {
         const auto& known = scope_.variables;
         if (std::find(known.begin(), known.end(), token.text) == known.end()) {
-          Fail("undefined variable " + Quote(token.text));
+          Fail("undefined variable " + GoQuote(token.text));
         }
         return std::make_unique<NamesNode>(NodeType::kVariable, token.pos,
                                            std::vector<std::string_view>{token.text});

@@ -6,7 +6,6 @@
 namespace corral::templates::internal {
 namespace {
 
-constexpr char32_t kReplacement = 0xFFFD;
 constexpr char32_t kMaxRune = 0x10FFFF;
 
 struct RuneRange {
@@ -37,18 +36,6 @@ constexpr std::array<RuneRange, 14> kNotAlphaNumeric = {{{0x80, 0xA9},
                                                          {0xFE00, 0xFF0F},
                                                          {0xFFE0, 0xFFFF},
                                                          {0x1F000, 0x1FAFF}}};
-constexpr std::array<RuneRange, 12> kNotPrint = {{{0x7F, 0xA0},
-                                                  {0xAD, 0xAD},
-                                                  {0x1680, 0x1680},
-                                                  {0x180E, 0x180E},
-                                                  {0x2000, 0x200F},
-                                                  {0x2028, 0x202F},
-                                                  {0x205F, 0x206F},
-                                                  {0x3000, 0x3000},
-                                                  {0xD800, 0xF8FF},
-                                                  {0xFEFF, 0xFEFF},
-                                                  {0xFFF0, 0xFFFB},
-                                                  {0xE0000, 0x10FFFF}}};
 
 int HexValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -60,28 +47,6 @@ int HexValue(char c) {
 void AppendHex(std::string& out, std::uint32_t value, int digits) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   for (int shift = (digits - 1) * 4; shift >= 0; shift -= 4) out += kDigits[(value >> shift) & 15U];
-}
-
-void AppendEscaped(std::string& out, char32_t rune, char quote) {
-  const auto code = static_cast<std::uint32_t>(rune);
-  if (rune == static_cast<char32_t>(quote) || rune == '\\') {
-    out += '\\';
-    out += static_cast<char>(rune);
-  } else if (IsPrint(rune)) {
-    AppendRune(out, rune);
-  } else if (constexpr std::string_view kNames = "abtnvfr"; code >= 7 && code <= 13) {
-    out += '\\';
-    out += kNames[code - 7];
-  } else if (code < 0x20 || code == 0x7F) {
-    out += "\\x";
-    AppendHex(out, code, 2);
-  } else if (code < 0x10000) {
-    out += "\\u";
-    AppendHex(out, code, 4);
-  } else {
-    out += "\\U";
-    AppendHex(out, code, 8);
-  }
 }
 
 // Reads one escape behind a backslash from the front of `text`. Octal and \x give bytes, the others
@@ -148,45 +113,6 @@ bool TakeEscape(std::string_view& text, char quote, std::string& out, char32_t& 
 
 }  // namespace
 
-Rune DecodeRune(std::string_view text) {
-  if (text.empty()) return {kReplacement, 0, false};
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return {first, 1, true};
-  const std::size_t size = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < size) return {};
-  auto rune = static_cast<char32_t>(first & (0xFFU >> (size + 1)));
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((at(i) & 0xC0U) != 0x80U) return {};
-    rune = (rune << 6U) | (at(i) & 0x3FU);
-  }
-  const bool is_overlong = (size == 3 && rune < 0x800) || (size == 4 && rune < 0x10000);
-  if (is_overlong || rune > kMaxRune || (rune >= 0xD800 && rune < 0xE000)) return {};
-  return {rune, size, true};
-}
-
-void AppendRune(std::string& out, char32_t rune) {
-  const auto put = [&](char32_t bits) {
-    out += static_cast<char>(static_cast<unsigned char>(bits));
-  };
-  if (rune > kMaxRune || (rune >= 0xD800 && rune < 0xE000)) rune = kReplacement;
-  if (rune < 0x80) {
-    put(rune);
-  } else if (rune < 0x800) {
-    put(0xC0U | (rune >> 6U));
-    put(0x80U | (rune & 0x3FU));
-  } else if (rune < 0x10000) {
-    put(0xE0U | (rune >> 12U));
-    put(0x80U | ((rune >> 6U) & 0x3FU));
-    put(0x80U | (rune & 0x3FU));
-  } else {
-    put(0xF0U | (rune >> 18U));
-    put(0x80U | ((rune >> 12U) & 0x3FU));
-    put(0x80U | ((rune >> 6U) & 0x3FU));
-    put(0x80U | (rune & 0x3FU));
-  }
-}
-
 bool IsAlphaNumeric(char32_t rune) {
   if (rune < 0x80) {
     return rune == '_' || (rune >= '0' && rune <= '9') || (rune >= 'a' && rune <= 'z') ||
@@ -195,44 +121,15 @@ bool IsAlphaNumeric(char32_t rune) {
   return rune <= kMaxRune && !IsIn(kNotAlphaNumeric, rune);
 }
 
-bool IsPrint(char32_t rune) { return rune >= 0x20 && rune <= kMaxRune && !IsIn(kNotPrint, rune); }
-
 bool IsSpace(char32_t rune) { return rune == ' ' || rune == '\t' || rune == '\r' || rune == '\n'; }
 
-std::string_view TrimSpace(std::string_view text) {
-  constexpr std::string_view kSpaces = " \t\n\v\f\r";
-  const std::size_t first = text.find_first_not_of(kSpaces);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
-}
-
-std::string ToLower(std::string_view ascii) {
-  std::string lower(ascii);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
-std::string Quote(std::string_view text) {
-  std::string out = "\"";
-  while (!text.empty()) {
-    const Rune rune = DecodeRune(text);
-    if (rune.is_valid) {
-      AppendEscaped(out, rune.value, '"');
-    } else {
-      out += "\\x";
-      AppendHex(out, static_cast<unsigned char>(text.front()), 2);
-    }
-    text.remove_prefix(rune.size);
-  }
-  return out += '"';
-}
-
 std::string QuoteRune(char32_t rune) {
-  std::string out = "'";
-  AppendEscaped(out, rune > kMaxRune ? kReplacement : rune, '\'');
-  return out += '\'';
+  if (rune == '\'') return "'\\''";
+  if (rune == '"') return "'\"'";
+  std::string text;
+  AppendRune(text, rune);
+  const std::string quoted = GoQuote(text);
+  return "'" + quoted.substr(1, quoted.size() - 2) + "'";
 }
 
 std::string DescribeRune(char32_t rune) {
@@ -244,7 +141,7 @@ std::string DescribeRune(char32_t rune) {
   for (char& c : out) {
     if (c >= 'a' && c <= 'f') c = static_cast<char>(c - 'a' + 'A');
   }
-  if (IsPrint(rune)) {
+  if (IsPrintable(rune)) {
     out += " '";
     AppendRune(out, rune);
     out += '\'';

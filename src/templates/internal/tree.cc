@@ -100,7 +100,7 @@ void Write(std::string& out, const Node& node) {
       out += "}}";
       break;
     case NodeType::kTemplate:
-      out += "{{template " + Quote(As<TemplateNode>(node).name);
+      out += "{{template " + GoQuote(As<TemplateNode>(node).name);
       if (As<TemplateNode>(node).pipe) {
         out += ' ';
         WritePipe(out, *As<TemplateNode>(node).pipe);
