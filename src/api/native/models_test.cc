@@ -212,7 +212,6 @@ TEST_F(ModelRoutesTest, TellAboutTheServer) {
 }
 
 TEST_F(ModelRoutesTest, ShowMetrics) {
-  WatchScheduler(metrics_, scheduler_);
   RequestMetrics request_metrics(metrics_);
   request_metrics.Observe("/api/tags", 200, std::chrono::milliseconds(3));
   request_metrics.Observe("/secret/path", 404, std::chrono::milliseconds(3));

@@ -5,6 +5,7 @@
 #include "api/json_writer.h"
 #include "api/native/handlers.h"
 #include "api/native/serve.h"
+#include "api/request_metrics.h"
 #include "api/routes.h"
 #include "api/version.h"
 
@@ -46,6 +47,7 @@ http::Task<void> HandleMetrics(const Services& services, http::Exchange& exchang
 }
 
 void AddRoutes(http::Router& router, const Services& services) {
+  WatchScheduler(services.metrics, services.scheduler);
   const auto shared = std::make_shared<const Services>(services);
   using Function = http::Task<void> (*)(const Services&, http::Exchange&);
   const auto add = [&](std::vector<std::string> methods, std::string pattern, Function function) {
