@@ -3,30 +3,29 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "core/log.h"
-#include "core/queue.h"
+#include "worker/outbox.h"
 #include "worker/protocol.h"
 #include "worker/sandbox.h"
 
 namespace corral::worker {
 namespace {
 
-constexpr std::size_t kOutboxFrames = 4096;
-constexpr std::chrono::seconds kCountersEvery{1};
-
 class Host {
  public:
-  explicit Host(const engine::EngineFactory& factory) : factory_(factory), outbox_(kOutboxFrames) {}
+  explicit Host(const engine::EngineFactory& factory)
+      : factory_(factory), outbox_(kSocketFd, [this] { SendCounters(); }, [] { ::_exit(0); }) {}
 
   int Run() {
-    std::jthread writer([this] { Write(); });
     FrameReader reader(kSocketFd);
     for (;;) {
       auto frame = reader.Next();
@@ -38,11 +37,14 @@ class Host {
       if (std::holds_alternative<StopFrame>(**frame)) break;
       std::visit([this](auto& body) { On(std::move(body)); }, **frame);
     }
-    loader_ = {};  // joins a running load
+    is_stopping_ = true;
+    loader_ = {};  // joins a running load, which looks at is_stopping_
+    {
+      const std::lock_guard lock(counters_mutex_);
+      is_counting_ = false;
+    }
     engine_.reset();  // ends what runs; its last events go to the outbox
-    outbox_.Close();
-    writer.join();
-    return 0;
+    return 0;         // whose end writes what it holds
   }
 
  private:
@@ -92,24 +94,44 @@ class Host {
     config.sink = [this](JobId id, JobEvent event) { OnEvent(id, std::move(event)); };
     config.on_progress = [this, last = -1.0F](float fraction) mutable {
       if (fraction - last >= 0.01F || fraction >= 1.0F) Send(ProgressFrame{last = fraction});
-      return true;
+      return !is_stopping_;
     };
-    auto engine = factory_(files, std::move(config));
+    auto engine = MakeEngine(files, std::move(config));
     if (!engine) {
       Send(LoadFailedFrame{std::move(engine).error()});
       return;
     }
     engine_ = std::move(*engine);
+    {
+      const std::lock_guard lock(counters_mutex_);
+      is_counting_ = true;
+    }
     is_loaded_ = true;
     Send(LoadedFrame{BuildCheck(), engine_->facts()});
   }
 
+  Result<std::unique_ptr<engine::Engine>> MakeEngine(const engine::ModelFiles& files, engine::EngineConfig config) {
+    try {
+      return factory_(files, std::move(config));
+    } catch (const std::bad_alloc&) {
+      return Fail(Code::kNoMemory, "unable to load model: out of memory");
+    } catch (const std::exception& error) {
+      return Fail(Code::kCorrupt, std::string("unable to load model: ") + error.what());
+    }
+  }
+
+  // nullopt: no engine, or one that is being taken down.
+  std::optional<EngineCounters> ReadCounters() {
+    const std::lock_guard lock(counters_mutex_);
+    if (!is_counting_) return std::nullopt;
+    return engine_->Counters();
+  }
+
   void OnEvent(JobId id, JobEvent event) {
-    const bool is_last = IsLast(event);
-    if (is_last) {
+    if (IsLast(event)) {
       --n_jobs_;
       // Before the last event: who reads the counters after an answer finds it counted.
-      Send(CountersFrame{engine_->Counters()});
+      if (const auto counters = ReadCounters()) Send(CountersFrame{*counters});
     }
     std::visit([this, id](auto& body) { SendEvent(id, std::move(body)); }, event);
   }
@@ -118,28 +140,21 @@ class Host {
   void SendEvent(JobId id, Embeddings embeddings) { Send(EmbeddingsFrame{id, std::move(embeddings)}); }
   void SendEvent(JobId id, Error error) { Send(JobErrorFrame{id, std::move(error)}); }
 
-  // Waits for a place: credit bounds what jobs may have on the way, so the outbox is only full while the server is slow to read.
-  void Send(const Frame& frame) { outbox_.Push(EncodeFrame(frame)); }
+  void Send(const Frame& frame) { outbox_.Send(EncodeFrame(frame)); }
 
-  void Write() {
-    for (;;) {
-      const auto bytes = outbox_.Pop(Clock::now() + kCountersEvery);
-      if (!bytes) {
-        if (outbox_.IsClosed()) return;
-        if (is_loaded_ && n_jobs_ > 0) {
-          if (!WriteAll(kSocketFd, EncodeFrame(CountersFrame{engine_->Counters()}))) return;
-        }
-        continue;
-      }
-      if (!WriteAll(kSocketFd, *bytes)) ::_exit(0);  // the server is gone
-    }
+  void SendCounters() {
+    if (n_jobs_ == 0) return;
+    if (const auto counters = ReadCounters()) Send(CountersFrame{*counters});
   }
 
   const engine::EngineFactory& factory_;
-  BoundedQueue<std::string> outbox_;
-  std::unique_ptr<engine::Engine> engine_;  // set before is_loaded_
   std::atomic<bool> is_loaded_{false};
+  std::atomic<bool> is_stopping_{false};
   std::atomic<int> n_jobs_{0};
+  std::mutex counters_mutex_;
+  bool is_counting_ = false;  // guarded by counters_mutex_: engine_ may be asked
+  Outbox outbox_;             // outlives what sends through it
+  std::unique_ptr<engine::Engine> engine_;  // set before is_loaded_
   std::jthread loader_;
 };
 
