@@ -1,10 +1,12 @@
-// The server's handle on one worker: a child process with one loaded model, reached by frames over a socket pair
-// (worker/protocol.h, docs/formats/worker-frames.md). The child has no listening port.
+// The server's handle on one worker: a child process with one loaded model, reached by frames over
+// a socket pair (worker/protocol.h, docs/formats/worker-frames.md). The child has no listening
+// port.
 //
 // States: kLoading -> kReady -> kStopping -> kGone; from any state to kGone when the process dies.
-// Threads: thread-safe. One reader thread a handle calls every sink and callback below; these must not block and must not
-// destroy the handle. Backpressure: a job starts with kInitialCredit pieces; its consumer gives credit back with
-// AddCredit as it takes pieces, and a job without credit keeps its cells but takes no place in the batch.
+// Threads: thread-safe. One reader thread a handle calls every sink and callback below; these must
+// not block and must not destroy the handle. Backpressure: a job starts with kInitialCredit pieces;
+// its consumer gives credit back with AddCredit as it takes pieces, and a job without credit keeps
+// its cells but takes no place in the batch.
 #pragma once
 
 #include <sys/types.h>
@@ -25,25 +27,27 @@ namespace corral::worker {
 inline constexpr int kInitialCredit = 256;
 
 struct Launch {
-  std::filesystem::path program;            // corral-worker
-  std::filesystem::path model;              // GGUF; opened here, the child gets the descriptor
+  std::filesystem::path program;  // corral-worker
+  std::filesystem::path model;    // GGUF; opened here, the child gets the descriptor
   std::vector<std::filesystem::path> projectors;
   std::vector<std::filesystem::path> adapters;
-  std::string model_name;                   // for logs only
+  std::string model_name;  // for logs only
   LoadOptions options;
 };
 
 using Job = std::variant<GenerateJob, EmbedJob>;
 
-// Hears one job. Called on the handle's reader thread (or on the caller's, if Submit finds the worker gone).
+// Hears one job. Called on the handle's reader thread (or on the caller's, if Submit finds the
+// worker gone).
 using EventSink = std::function<void(JobEvent)>;
 
 class Worker {
  public:
   virtual ~Worker() = default;
 
-  // Sends the job. `sink` hears any number of Pieces and then exactly one last event, whatever happens: also when the
-  // worker is gone (Code::kInternal, Ollama's text for a runner that stopped).
+  // Sends the job. `sink` hears any number of Pieces and then exactly one last event, whatever
+  // happens: also when the worker is gone (Code::kInternal, Ollama's text for a runner that
+  // stopped).
   virtual JobId Submit(Job job, EventSink sink) = 0;
   // Asks for the job's end; the last event is then Error{kCancelled}. Unknown ids are ignored.
   virtual void Cancel(JobId job) = 0;
@@ -54,16 +58,20 @@ class Worker {
   virtual pid_t pid() const = 0;
   // Valid once loaded.
   virtual ModelFacts facts() const = 0;
-  // The newest counters the worker has sent (it sends them with each finished job and once a second while busy).
+  // The newest counters the worker has sent (it sends them with each finished job and once a second
+  // while busy).
   virtual EngineCounters counters() const = 0;
 
-  // Ends the worker: kUser and kShutdown errors for what runs, SIGKILL after `grace`. Returns at once; on_gone follows.
+  // Ends the worker: kUser and kShutdown errors for what runs, SIGKILL after `grace`. Returns at
+  // once; on_gone follows.
   virtual void Stop(std::chrono::milliseconds grace) = 0;
 };
 
-// Starts a worker and loads its model. Returns at once; exactly one of the two happens on the reader thread:
+// Starts a worker and loads its model. Returns at once; exactly one of the two happens on the
+// reader thread:
 //   on_loaded(facts)   and later on_gone() once the process has ended and was reaped;
-//   on_loaded(error)   kCorrupt (not a usable model), kNoMemory, kDeadline (no progress for `stall`), kInternal,
+//   on_loaded(error)   kCorrupt (not a usable model), kNoMemory, kDeadline (no progress for
+//   `stall`), kInternal,
 //                      then on_gone().
 // `on_progress(0..1)` may come in between.
 class Launcher {
@@ -75,7 +83,8 @@ class Launcher {
   };
   virtual ~Launcher() = default;
   // Errors at once: kNotFound (program or model file), kIo.
-  virtual Result<std::shared_ptr<Worker>> Start(const Launch& launch, std::chrono::milliseconds stall,
+  virtual Result<std::shared_ptr<Worker>> Start(const Launch& launch,
+                                                std::chrono::milliseconds stall,
                                                 Callbacks callbacks) = 0;
 };
 

@@ -1,8 +1,10 @@
-// Values to bytes and back, for the frames between server and worker. Little endian, fixed width, lengths before contents.
+// Values to bytes and back, for the frames between server and worker. Little endian, fixed width,
+// lengths before contents.
 //
-// One description a struct (a Describe overload, found in this file's namespace) serves both directions, so that they cannot
-// drift apart. Decoding trusts nothing: a length is checked against what is left before anything is allocated, and the first
-// error makes everything after it empty. Not thread-safe (one object, one frame).
+// One description a struct (a Describe overload, found in this file's namespace) serves both
+// directions, so that they cannot drift apart. Decoding trusts nothing: a length is checked against
+// what is left before anything is allocated, and the first error makes everything after it empty.
+// Not thread-safe (one object, one frame).
 #pragma once
 
 #include <chrono>
@@ -59,7 +61,7 @@ class Encoder {
     }
   }
   template <class T>
-    requires std::is_class_v<T>
+  requires std::is_class_v<T>
   void Put(const T& value) {
     Describe(*this, const_cast<T&>(value));  // an Encoder only reads
   }
@@ -141,7 +143,7 @@ class Decoder {
     }
   }
   template <class T>
-    requires std::is_class_v<T>
+  requires std::is_class_v<T>
   void Get(T& value) {
     if (depth_ == kMaxDepth) {
       is_good_ = false;

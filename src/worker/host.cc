@@ -23,7 +23,9 @@ namespace {
 class Host {
  public:
   explicit Host(const engine::EngineFactory& factory)
-      : factory_(factory), outbox_(kSocketFd, [this] { SendCounters(); }, [] { ::_exit(0); }) {}
+      : factory_(factory),
+        outbox_(
+            kSocketFd, [this] { SendCounters(); }, [] { ::_exit(0); }) {}
 
   int Run() {
     FrameReader reader(kSocketFd);
@@ -110,7 +112,8 @@ class Host {
     Send(LoadedFrame{BuildCheck(), engine_->facts()});
   }
 
-  Result<std::unique_ptr<engine::Engine>> MakeEngine(const engine::ModelFiles& files, engine::EngineConfig config) {
+  Result<std::unique_ptr<engine::Engine>> MakeEngine(const engine::ModelFiles& files,
+                                                     engine::EngineConfig config) {
     try {
       return factory_(files, std::move(config));
     } catch (const std::bad_alloc&) {
@@ -137,7 +140,9 @@ class Host {
   }
   void SendEvent(JobId id, Piece piece) { Send(PieceFrame{id, std::move(piece)}); }
   void SendEvent(JobId id, Finish finish) { Send(FinishFrame{id, std::move(finish)}); }
-  void SendEvent(JobId id, Embeddings embeddings) { Send(EmbeddingsFrame{id, std::move(embeddings)}); }
+  void SendEvent(JobId id, Embeddings embeddings) {
+    Send(EmbeddingsFrame{id, std::move(embeddings)});
+  }
   void SendEvent(JobId id, Error error) { Send(JobErrorFrame{id, std::move(error)}); }
 
   void Send(const Frame& frame) { outbox_.Send(EncodeFrame(frame)); }
@@ -152,8 +157,8 @@ class Host {
   std::atomic<bool> is_stopping_{false};
   std::atomic<int> n_jobs_{0};
   std::mutex counters_mutex_;
-  bool is_counting_ = false;  // guarded by counters_mutex_: engine_ may be asked
-  Outbox outbox_;             // outlives what sends through it
+  bool is_counting_ = false;                // guarded by counters_mutex_: engine_ may be asked
+  Outbox outbox_;                           // outlives what sends through it
   std::unique_ptr<engine::Engine> engine_;  // set before is_loaded_
   std::jthread loader_;
 };

@@ -1,7 +1,8 @@
 // The child's side: reads frames from the server, drives one engine, writes frames back.
 //
-// Threads: the caller's reads the socket and never stops reading; one loads the model; one writes, in order; the engine has its
-// own. End of file on the socket means that the server is gone: the process exits at once.
+// Threads: the caller's reads the socket and never stops reading; one loads the model; one writes,
+// in order; the engine has its own. End of file on the socket means that the server is gone: the
+// process exits at once.
 #pragma once
 
 #include "engine/engine.h"

@@ -16,7 +16,8 @@ constexpr std::chrono::seconds kIdleTick{1};
 ssize_t SendNow(int fd, std::string_view bytes) {
   std::size_t sent = 0;
   while (sent < bytes.size()) {
-    const ssize_t n = ::send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n =
+        ::send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) {
       sent += static_cast<std::size_t>(n);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -31,7 +32,10 @@ ssize_t SendNow(int fd, std::string_view bytes) {
 }  // namespace
 
 Outbox::Outbox(int fd, std::function<void()> on_idle, std::function<void()> on_lost)
-    : fd_(fd), on_idle_(std::move(on_idle)), on_lost_(std::move(on_lost)), writer_([this] { Write(); }) {}
+    : fd_(fd),
+      on_idle_(std::move(on_idle)),
+      on_lost_(std::move(on_lost)),
+      writer_([this] { Write(); }) {}
 
 Outbox::~Outbox() {
   {
@@ -72,8 +76,8 @@ void Outbox::Lose() {
 void Outbox::Write() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    const bool has_event =
-        event_.wait_for(lock, kIdleTick, [this] { return is_lost_ || is_closing_ || !held_.empty(); });
+    const bool has_event = event_.wait_for(
+        lock, kIdleTick, [this] { return is_lost_ || is_closing_ || !held_.empty(); });
     if (is_lost_ || (is_closing_ && held_.empty())) return;
     if (!has_event) {
       lock.unlock();

@@ -1,8 +1,10 @@
-// Frames on their way out of a worker: written at once by whoever has one, and by a thread only when the socket is full.
+// Frames on their way out of a worker: written at once by whoever has one, and by a thread only
+// when the socket is full.
 //
-// A stream sends a frame a token while all cores compute: waking a writer thread for each would take the cores away from the
-// computation. So Send writes from the calling thread without waiting; what the socket does not take is kept, in order, and the
-// writer thread waits for room. Send waits itself when kMostHeldBytes are held. Thread-safe.
+// A stream sends a frame a token while all cores compute: waking a writer thread for each would
+// take the cores away from the computation. So Send writes from the calling thread without waiting;
+// what the socket does not take is kept, in order, and the writer thread waits for room. Send waits
+// itself when kMostHeldBytes are held. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -18,7 +20,8 @@ class Outbox {
  public:
   static constexpr std::size_t kMostHeldBytes = 64U << 20;
 
-  // `on_idle` is called about once a second on the writer thread. `on_lost` once, on any thread, when the other side is gone.
+  // `on_idle` is called about once a second on the writer thread. `on_lost` once, on any thread,
+  // when the other side is gone.
   Outbox(int fd, std::function<void()> on_idle, std::function<void()> on_lost);
   // Writes what is held, then joins.
   ~Outbox();

@@ -19,10 +19,14 @@ extern char** environ;
 namespace corral::worker {
 namespace {
 
-constexpr std::size_t kOutboxFrames = 4096;
+constexpr std::size_t kWaitingFrames =
+    4096;  // jobs are refused beyond it; the worker never stops reading for long
+// Room that is left then for cancels and credit: a lost one would leave a job waiting for ever.
+constexpr std::size_t kOutboxFrames = 64 * kWaitingFrames;
 constexpr std::chrono::seconds kReapTime{5};  // after the socket closed
 constexpr std::string_view kStopped =
-    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama "
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal "
+    "error, check ollama "
     "server logs for details";
 
 // What a worker has no use for and must not hold.
@@ -50,8 +54,12 @@ Result<UniqueFd> OpenForReading(const std::filesystem::path& file) {
 
 }  // namespace
 
-ProcessWorker::ProcessWorker(Launcher::Callbacks callbacks, std::string model_name, std::chrono::milliseconds stall)
-    : callbacks_(std::move(callbacks)), model_name_(std::move(model_name)), stall_(stall), outbox_(kOutboxFrames) {}
+ProcessWorker::ProcessWorker(Launcher::Callbacks callbacks, std::string model_name,
+                             std::chrono::milliseconds stall)
+    : callbacks_(std::move(callbacks)),
+      model_name_(std::move(model_name)),
+      stall_(stall),
+      outbox_(kOutboxFrames) {}
 
 ProcessWorker::~ProcessWorker() {
   if (reader_.joinable()) {
@@ -62,7 +70,8 @@ ProcessWorker::~ProcessWorker() {
 
 Status ProcessWorker::Start(const Launch& launch) {
   int pair[2] = {-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return Fail(ErrnoError(errno, "socketpair"));
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    return Fail(ErrnoError(errno, "socketpair"));
   socket_.Reset(pair[0]);
   const UniqueFd child_socket(pair[1]);
   wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -129,7 +138,8 @@ JobId ProcessWorker::Submit(Job job, EventSink sink) {
     const std::lock_guard lock(mutex_);
     const auto added = jobs_.find(id);
     if (added == jobs_.end()) return id;  // the worker died meanwhile and the reader has answered
-    if (!is_too_large) pushed = outbox_.TryPush(std::move(bytes));
+    if (!is_too_large && outbox_.Size() < kWaitingFrames)
+      pushed = outbox_.TryPush(std::move(bytes));
     if (pushed == PushResult::kPushed) return id;
     jobs_.erase(added);
   }
@@ -151,7 +161,9 @@ void ProcessWorker::Cancel(JobId job) {
   outbox_.TryPush(EncodeFrame(CancelFrame{job}));
 }
 
-void ProcessWorker::AddCredit(JobId job, int pieces) { outbox_.TryPush(EncodeFrame(CreditFrame{job, pieces})); }
+void ProcessWorker::AddCredit(JobId job, int pieces) {
+  outbox_.TryPush(EncodeFrame(CreditFrame{job, pieces}));
+}
 
 ModelFacts ProcessWorker::facts() const {
   const std::lock_guard lock(mutex_);
@@ -178,7 +190,8 @@ int ProcessWorker::PollTimeout() {
   const std::lock_guard lock(mutex_);
   const auto deadline = std::min(kill_at_, stalled_at_);
   if (deadline == std::chrono::steady_clock::time_point::max()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
 }
 
@@ -186,8 +199,7 @@ void ProcessWorker::Read() {
   FrameReader frames(socket_.get());
   for (;;) {
     pollfd events[2] = {{socket_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    const int timeout = frames.HasFrame() ? 0 : PollTimeout();
-    const int n = ::poll(events, 2, timeout);
+    const int n = ::poll(events, 2, PollTimeout());
     if (n < 0 && errno != EINTR) break;
     if ((events[1].revents & POLLIN) != 0) {
       std::uint64_t count = 0;
@@ -195,17 +207,15 @@ void ProcessWorker::Read() {
     }
     if (PollTimeout() == 0) {
       if (std::chrono::steady_clock::now() >= stalled_at_) {
-        FinishLoad(Fail(Code::kDeadline, "timed out waiting for the model to load: no progress for " +
-                                             std::to_string(stall_.count() / 1000) + " s"));
+        FinishLoad(
+            Fail(Code::kDeadline, "timed out waiting for the model to load: no progress for " +
+                                      std::to_string(stall_.count() / 1000) + " s"));
       }
       child_->Signal(SIGKILL);
       break;
     }
     const bool is_readable = n > 0 && (events[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
-    if (!is_readable && !frames.HasFrame()) continue;
-    auto frame = frames.Next();
-    if (!frame) Log(LogLevel::kError, "worker sent what is no frame", {{"error", frame.error().message}});
-    if (!frame || !*frame || !Handle(std::move(**frame))) break;
+    if (is_readable && !ReadFrames(frames)) break;
   }
 
   is_alive_ = false;
@@ -217,8 +227,21 @@ void ProcessWorker::Read() {
     status = child_->Wait(std::chrono::steady_clock::now() + kReapTime);
   }
   EndAll(status.value_or(ExitStatus{}));
-  has_ended_ = true;
   callbacks_.on_gone();
+  has_ended_ = true;  // last: who sees it joins this thread, and may hold what on_gone waits for
+}
+
+bool ProcessWorker::ReadFrames(FrameReader& frames) {
+  const auto is_open = frames.Fill();
+  if (is_open && !*is_open) return false;
+  auto frame = is_open ? frames.Take() : Result<std::optional<Frame>>(Fail(is_open.error()));
+  for (; frame && *frame; frame = frames.Take()) {
+    if (!Handle(std::move(**frame))) return false;
+  }
+  if (!frame)
+    Log(LogLevel::kError, "worker sent what is no frame",
+        {{"pid", pid_}, {"error", frame.error().message}});
+  return frame.has_value();
 }
 
 void ProcessWorker::Write() {
@@ -240,11 +263,13 @@ bool ProcessWorker::Handle(Frame frame) {
     const std::lock_guard lock(mutex_);
     counters_ = counters->counters;
   } else if (auto* progress = std::get_if<ProgressFrame>(&frame)) {
-    if (stall_.count() > 0 && !is_load_answered_) stalled_at_ = std::chrono::steady_clock::now() + stall_;
+    if (stall_.count() > 0 && !is_load_answered_)
+      stalled_at_ = std::chrono::steady_clock::now() + stall_;
     if (callbacks_.on_progress) callbacks_.on_progress(progress->fraction);
   } else if (auto* loaded = std::get_if<LoadedFrame>(&frame)) {
     FinishLoad(loaded->facts);
   } else if (auto* load_failed = std::get_if<LoadFailedFrame>(&frame)) {
+    has_load_failed_ = true;
     FinishLoad(Fail(std::move(load_failed->error)));
     return false;
   } else {
@@ -261,6 +286,10 @@ void ProcessWorker::Deliver(JobId job, JobEvent event) {
     const auto found = jobs_.find(job);
     if (found == jobs_.end()) return;
     if (IsLast(event)) {
+      // Ended by Stop and not by its client, who waits for an answer.
+      auto* error = std::get_if<Error>(&event);
+      if (is_stopping_ && error != nullptr && error->code == Code::kCancelled)
+        error->code = Code::kBusy;
       sink = std::move(found->second);
       jobs_.erase(found);
     } else {
@@ -288,19 +317,24 @@ void ProcessWorker::EndAll(const ExitStatus& status) {
     jobs.swap(jobs_);
     was_asked = is_stopping_;
   }
-  if (!was_asked) {
-    Log(LogLevel::kError, "worker ended", {{"model", model_name_}, {"pid", pid_}, {"status", status.ToString()}});
+  if (!was_asked && !has_load_failed_) {
+    Log(LogLevel::kError, "worker ended",
+        {{"model", model_name_}, {"pid", pid_}, {"status", status.ToString()}});
   }
-  FinishLoad(was_asked ? Result<ModelFacts>(Fail(Code::kCancelled, "the load was ended"))
-                       : Result<ModelFacts>(Fail(Code::kInternal, "the model's worker has terminated: " + status.ToString())));
-  const Error error = was_asked ? Error{Code::kBusy, "the model was unloaded"}
-                                : Error{Code::kInternal, std::string(kStopped) + ": " + status.ToString()};
+  FinishLoad(was_asked
+                 ? Result<ModelFacts>(Fail(Code::kCancelled, "the load was ended"))
+                 : Result<ModelFacts>(Fail(Code::kInternal, "the model's worker has terminated: " +
+                                                                status.ToString())));
+  const Error error =
+      was_asked ? Error{Code::kBusy, "the model was unloaded"}
+                : Error{Code::kInternal, std::string(kStopped) + ": " + status.ToString()};
   for (auto& [id, sink] : jobs) sink(error);
 }
 
 namespace {
 
-// Keeps every worker until its threads are joined: a callback may drop the last handle on the reader thread itself.
+// Keeps every worker until its threads are joined: a callback may drop the last handle on the
+// reader thread itself.
 class ProcessLauncher final : public Launcher {
  public:
   ~ProcessLauncher() override {

@@ -1,7 +1,8 @@
 // One worker process as the server sees it. Inside the room: others use worker/client.h.
 //
-// A reader and a writer thread. Whoever calls Submit never waits for the socket: frames go through a bounded outbox. The reader
-// alone calls sinks and callbacks, reaps the process, and ends the jobs that are left when it dies.
+// A reader and a writer thread. Whoever calls Submit never waits for the socket: frames go through
+// a bounded outbox. The reader alone calls sinks and callbacks, reaps the process, and ends the
+// jobs that are left when it dies.
 #pragma once
 
 #include <atomic>
@@ -23,7 +24,8 @@ namespace corral::worker {
 
 class ProcessWorker final : public Worker {
  public:
-  ProcessWorker(Launcher::Callbacks callbacks, std::string model_name, std::chrono::milliseconds stall);
+  ProcessWorker(Launcher::Callbacks callbacks, std::string model_name,
+                std::chrono::milliseconds stall);
   ~ProcessWorker() override;
 
   // Starts the process and its threads. Errors: kNotFound, kForbidden, kIo; then no callback comes.
@@ -44,7 +46,8 @@ class ProcessWorker final : public Worker {
  private:
   void Read();
   void Write();
-  // False: the conversation is over.
+  // Takes in what has come. False, as in Handle: the conversation is over.
+  bool ReadFrames(FrameReader& frames);
   bool Handle(Frame frame);
   void Deliver(JobId job, JobEvent event);
   void FinishLoad(Result<ModelFacts> result);
@@ -66,15 +69,17 @@ class ProcessWorker final : public Worker {
   std::atomic<bool> has_ended_{false};
 
   mutable std::mutex mutex_;
-  std::unordered_map<JobId, EventSink> jobs_;          // guarded by mutex_
-  std::uint64_t next_job_ = 1;                         // guarded by mutex_
-  ModelFacts facts_;                                   // guarded by mutex_
-  EngineCounters counters_;                            // guarded by mutex_
-  bool is_stopping_ = false;                           // guarded by mutex_: asked to stop
-  std::chrono::steady_clock::time_point kill_at_ = std::chrono::steady_clock::time_point::max();  // guarded by mutex_
+  std::unordered_map<JobId, EventSink> jobs_;  // guarded by mutex_
+  std::uint64_t next_job_ = 1;                 // guarded by mutex_
+  ModelFacts facts_;                           // guarded by mutex_
+  EngineCounters counters_;                    // guarded by mutex_
+  bool is_stopping_ = false;                   // guarded by mutex_: asked to stop
+  std::chrono::steady_clock::time_point kill_at_ =
+      std::chrono::steady_clock::time_point::max();  // guarded by mutex_
 
   // The reader's own.
   bool is_load_answered_ = false;
+  bool has_load_failed_ = false;  // the worker said why and ends: no crash
   std::chrono::steady_clock::time_point stalled_at_ = std::chrono::steady_clock::time_point::max();
 
   std::jthread reader_, writer_;

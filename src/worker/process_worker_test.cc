@@ -19,7 +19,8 @@ constexpr std::chrono::seconds kPatience{10};
 class ProcessWorkerTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("corral-worker-test-" + std::to_string(::getpid()));
+    folder_ = std::filesystem::temp_directory_path() /
+              ("corral-worker-test-" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder_);
     std::ofstream(folder_ / "model.gguf") << "GGUF";
     std::ofstream(folder_ / "broken.gguf") << "nothing";
@@ -34,10 +35,11 @@ class ProcessWorkerTest : public testing::Test {
     launch.program = CORRAL_FAKE_WORKER;
     launch.model = folder_ / file;
     launch.model_name = "test";
-    auto worker = launcher_->Start(launch, kPatience,
-                                   {.on_loaded = [this](Result<ModelFacts> facts) { loaded_.Push(std::move(facts)); },
-                                    .on_gone = [this] { gone_.Push(1); },
-                                    .on_progress = nullptr});
+    auto worker = launcher_->Start(
+        launch, kPatience,
+        {.on_loaded = [this](Result<ModelFacts> facts) { loaded_.Push(std::move(facts)); },
+         .on_gone = [this] { gone_.Push(1); },
+         .on_progress = nullptr});
     EXPECT_TRUE(worker) << worker.error().message;
     return worker.value_or(nullptr);
   }
@@ -95,8 +97,7 @@ TEST_F(ProcessWorkerTest, AnswersAJobPieceByPiece) {
 
 TEST_F(ProcessWorkerTest, EmbedsBesideARunningStream) {
   const auto worker = StartLoaded();
-  BoundedQueue<JobEvent> others(100);
-  worker->Submit(Say("#hang", 1), [&](JobEvent event) { others.Push(std::move(event)); });
+  worker->Submit(Say("#hang", 1), [](JobEvent) {});
   EmbedJob job;
   job.texts = {"x", "y"};
   worker->Submit(job, Sink());
@@ -132,7 +133,8 @@ TEST_F(ProcessWorkerTest, EndsEveryJobWithOllamasTextWhenTheWorkerIsKilled) {
     const JobEvent event = Last();
     ASSERT_TRUE(std::holds_alternative<Error>(event));
     EXPECT_EQ(std::get<Error>(event).code, Code::kInternal);
-    EXPECT_TRUE(std::get<Error>(event).message.starts_with("model runner has unexpectedly stopped"));
+    EXPECT_TRUE(
+        std::get<Error>(event).message.starts_with("model runner has unexpectedly stopped"));
   }
   EXPECT_TRUE(gone_.Pop(Clock::now() + kPatience));
   EXPECT_FALSE(worker->IsAlive());
@@ -173,9 +175,33 @@ TEST_F(ProcessWorkerTest, StopsGracefullyAndIsReaped) {
   const auto worker = StartLoaded();
   worker->Submit(Say("#hang", 1), Sink());
   worker->Stop(kPatience);
-  EXPECT_TRUE(std::holds_alternative<Error>(Last()));
+  const JobEvent event = Last();
+  ASSERT_TRUE(std::holds_alternative<Error>(event));
+  EXPECT_EQ(std::get<Error>(event).code, Code::kBusy);
+  EXPECT_EQ(std::get<Error>(event).message, "the model is being unloaded")
+      << "the worker's own words: it did not crash";
   EXPECT_TRUE(gone_.Pop(Clock::now() + kPatience));
   EXPECT_EQ(::kill(worker->pid(), 0), -1) << "the process is gone";
+}
+
+TEST_F(ProcessWorkerTest, KillsAWorkerThatStopsInTheMiddleOfAFrame) {
+  // `sh` speaks no frames, and writes half a one to the descriptor that would be the socket.
+  const std::filesystem::path script = folder_ / "half-a-frame";
+  std::ofstream(script) << "#!/bin/sh\nprintf '\\100\\000\\000\\000\\007x' >&3\nexec sleep 1000\n";
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  Launch launch;
+  launch.program = script;
+  launch.model = folder_ / "model.gguf";
+  const auto worker = launcher_->Start(
+      launch, std::chrono::milliseconds(200),
+      {.on_loaded = [this](Result<ModelFacts> facts) { loaded_.Push(std::move(facts)); },
+       .on_gone = [this] { gone_.Push(1); },
+       .on_progress = nullptr});
+  ASSERT_TRUE(worker) << worker.error().message;
+  const auto facts = loaded_.Pop(Clock::now() + kPatience);
+  ASSERT_TRUE(facts && !*facts);
+  EXPECT_EQ(facts->error().code, Code::kDeadline);
+  EXPECT_TRUE(gone_.Pop(Clock::now() + kPatience));
 }
 
 TEST_F(ProcessWorkerTest, KillsAWorkerThatDoesNotStopInTime) {

@@ -11,21 +11,28 @@
 
 namespace corral {
 
-// What travels, in order. An Encoder reads, a Decoder writes. In `corral` so that argument-dependent lookup finds them.
+// What travels, in order. An Encoder reads, a Decoder writes. In `corral` so that
+// argument-dependent lookup finds them.
 template <class Archive>
-void Describe(Archive& a, Error& v) { a(v.code, v.message); }
+void Describe(Archive& a, Error& v) {
+  a(v.code, v.message);
+}
 template <class Archive>
-void Describe(Archive& a, ToolCall& v) { a(v.id, v.name, v.arguments_json, v.index); }
+void Describe(Archive& a, ToolCall& v) {
+  a(v.id, v.name, v.arguments_json, v.index);
+}
 template <class Archive>
 void Describe(Archive& a, ChatMessage& v) {
   a(v.role, v.content, v.thinking, v.images, v.tool_calls, v.tool_name, v.tool_call_id);
 }
 template <class Archive>
-void Describe(Archive& a, Think& v) { a(v.is_on, v.level); }
+void Describe(Archive& a, Think& v) {
+  a(v.is_on, v.level);
+}
 template <class Archive>
 void Describe(Archive& a, SamplingOptions& v) {
-  a(v.seed, v.num_predict, v.num_keep, v.top_k, v.top_p, v.min_p, v.typical_p, v.repeat_last_n, v.temperature,
-    v.repeat_penalty, v.presence_penalty, v.frequency_penalty, v.stop);
+  a(v.seed, v.num_predict, v.num_keep, v.top_k, v.top_p, v.min_p, v.typical_p, v.repeat_last_n,
+    v.temperature, v.repeat_penalty, v.presence_penalty, v.frequency_penalty, v.stop);
 }
 template <class Archive>
 void Describe(Archive& a, PromptSource& v) {
@@ -33,36 +40,44 @@ void Describe(Archive& a, PromptSource& v) {
 }
 template <class Archive>
 void Describe(Archive& a, GenerateJob& v) {
-  a(v.prompt, v.sampling, v.format_json, v.num_ctx, v.truncate, v.shift, v.logprobs, v.top_logprobs, v.want_context,
-    v.render_only, v.is_chat);
+  a(v.prompt, v.sampling, v.format_json, v.num_ctx, v.truncate, v.shift, v.logprobs, v.top_logprobs,
+    v.want_context, v.render_only, v.is_chat);
 }
 template <class Archive>
-void Describe(Archive& a, EmbedJob& v) { a(v.texts, v.num_ctx, v.truncate, v.normalize); }
+void Describe(Archive& a, EmbedJob& v) {
+  a(v.texts, v.num_ctx, v.truncate, v.normalize);
+}
 template <class Archive>
-void Describe(Archive& a, TokenLogprob& v) { a(v.token, v.logprob, v.top); }
+void Describe(Archive& a, TokenLogprob& v) {
+  a(v.token, v.logprob, v.top);
+}
 template <class Archive>
-void Describe(Archive& a, Piece& v) { a(v.text, v.thinking, v.tool_calls, v.logprobs); }
+void Describe(Archive& a, Piece& v) {
+  a(v.text, v.thinking, v.tool_calls, v.logprobs);
+}
 template <class Archive>
 void Describe(Archive& a, Finish& v) {
-  a(v.reason, v.prompt_tokens, v.reused_tokens, v.eval_tokens, v.prompt_eval_time, v.eval_time, v.context,
-    v.rendered_prompt);
+  a(v.reason, v.prompt_tokens, v.reused_tokens, v.eval_tokens, v.prompt_eval_time, v.eval_time,
+    v.context, v.rendered_prompt);
 }
 template <class Archive>
-void Describe(Archive& a, Embeddings& v) { a(v.vectors, v.prompt_tokens); }
+void Describe(Archive& a, Embeddings& v) {
+  a(v.vectors, v.prompt_tokens);
+}
 template <class Archive>
 void Describe(Archive& a, LoadOptions& v) {
-  a(v.num_ctx, v.n_slots, v.num_batch, v.num_gpu, v.main_gpu, v.num_thread, v.use_mmap, v.flash_attention,
-    v.kv_cache_type, v.prefix_cache_bytes);
+  a(v.num_ctx, v.n_slots, v.num_batch, v.num_gpu, v.main_gpu, v.num_thread, v.use_mmap,
+    v.flash_attention, v.kv_cache_type, v.prefix_cache_bytes);
 }
 template <class Archive>
 void Describe(Archive& a, ModelFacts& v) {
-  a(v.n_ctx_train, v.n_ctx_seq, v.n_slots, v.n_embd, v.n_vocab, v.n_threads, v.has_chat_template, v.is_embedding,
-    v.size_bytes, v.vram_bytes);
+  a(v.n_ctx_train, v.n_ctx_seq, v.n_slots, v.n_embd, v.n_vocab, v.n_threads, v.has_chat_template,
+    v.is_embedding, v.size_bytes, v.vram_bytes);
 }
 template <class Archive>
 void Describe(Archive& a, EngineCounters& v) {
-  a(v.prompt_tokens_evaluated, v.prompt_tokens_reused, v.tokens_generated, v.decode_calls, v.jobs_running,
-    v.jobs_waiting, v.parked_bytes);
+  a(v.prompt_tokens_evaluated, v.prompt_tokens_reused, v.tokens_generated, v.decode_calls,
+    v.jobs_running, v.jobs_waiting, v.parked_bytes);
 }
 
 }  // namespace corral
@@ -71,35 +86,64 @@ namespace corral::worker {
 namespace {
 
 template <class Archive>
-void Describe(Archive& a, LoadFrame& v) { a(v.build, v.options, v.n_projectors, v.n_adapters, v.model_name); }
+void Describe(Archive& a, LoadFrame& v) {
+  a(v.build, v.options, v.n_projectors, v.n_adapters, v.model_name);
+}
 template <class Archive>
-void Describe(Archive& a, GenerateFrame& v) { a(v.job, v.body); }
+void Describe(Archive& a, GenerateFrame& v) {
+  a(v.job, v.body);
+}
 template <class Archive>
-void Describe(Archive& a, EmbedFrame& v) { a(v.job, v.body); }
+void Describe(Archive& a, EmbedFrame& v) {
+  a(v.job, v.body);
+}
 template <class Archive>
-void Describe(Archive& a, CancelFrame& v) { a(v.job); }
+void Describe(Archive& a, CancelFrame& v) {
+  a(v.job);
+}
 template <class Archive>
-void Describe(Archive& a, CreditFrame& v) { a(v.job, v.pieces); }
+void Describe(Archive& a, CreditFrame& v) {
+  a(v.job, v.pieces);
+}
 template <class Archive>
 void Describe(Archive&, StopFrame&) {}
 template <class Archive>
-void Describe(Archive& a, LoadedFrame& v) { a(v.build, v.facts); }
+void Describe(Archive& a, LoadedFrame& v) {
+  a(v.build, v.facts);
+}
 template <class Archive>
-void Describe(Archive& a, LoadFailedFrame& v) { a(v.error); }
+void Describe(Archive& a, LoadFailedFrame& v) {
+  a(v.error);
+}
 template <class Archive>
-void Describe(Archive& a, ProgressFrame& v) { a(v.fraction); }
+void Describe(Archive& a, ProgressFrame& v) {
+  a(v.fraction);
+}
 template <class Archive>
-void Describe(Archive& a, PieceFrame& v) { a(v.job, v.piece); }
+void Describe(Archive& a, PieceFrame& v) {
+  a(v.job, v.piece);
+}
 template <class Archive>
-void Describe(Archive& a, FinishFrame& v) { a(v.job, v.finish); }
+void Describe(Archive& a, FinishFrame& v) {
+  a(v.job, v.finish);
+}
 template <class Archive>
-void Describe(Archive& a, EmbeddingsFrame& v) { a(v.job, v.embeddings); }
+void Describe(Archive& a, EmbeddingsFrame& v) {
+  a(v.job, v.embeddings);
+}
 template <class Archive>
-void Describe(Archive& a, JobErrorFrame& v) { a(v.job, v.error); }
+void Describe(Archive& a, JobErrorFrame& v) {
+  a(v.job, v.error);
+}
 template <class Archive>
-void Describe(Archive& a, CountersFrame& v) { a(v.counters); }
+void Describe(Archive& a, CountersFrame& v) {
+  a(v.counters);
+}
 
 constexpr std::size_t kHeadBytes = 5;
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kKeptBuffer =
+    4 << 20;  // a larger one is given back after the frame that needed it
 
 // Decodes the alternative of Frame whose index is `kind`.
 template <std::size_t index = 0>
@@ -112,7 +156,8 @@ Result<Frame> DecodeAlternative(std::uint8_t kind, std::string_view payload) {
     Decoder decoder(payload);
     Describe(decoder, frame);
     if (!decoder.IsComplete()) {
-      return Fail(Code::kCorrupt, "frame of kind " + std::to_string(kind) + " has a payload of another shape");
+      return Fail(Code::kCorrupt,
+                  "frame of kind " + std::to_string(kind) + " has a payload of another shape");
     }
     return Frame(std::move(frame));
   }
@@ -121,17 +166,23 @@ Result<Frame> DecodeAlternative(std::uint8_t kind, std::string_view payload) {
 }  // namespace
 
 std::uint32_t BuildCheck() {
-  constexpr std::size_t sizes[] = {sizeof(LoadOptions),  sizeof(GenerateJob), sizeof(EmbedJob), sizeof(Piece),
-                                   sizeof(Finish),       sizeof(Embeddings),  sizeof(ModelFacts), sizeof(EngineCounters),
-                                   std::variant_size_v<Frame>};
+  constexpr std::size_t sizes[] = {
+      sizeof(LoadOptions), sizeof(GenerateJob),    sizeof(EmbedJob),
+      sizeof(Piece),       sizeof(Finish),         sizeof(Embeddings),
+      sizeof(ModelFacts),  sizeof(EngineCounters), std::variant_size_v<Frame>};
   std::uint32_t check = 2166136261U;  // FNV-1a
-  for (const std::size_t size : sizes) check = (check ^ static_cast<std::uint32_t>(size)) * 16777619U;
+  for (const std::size_t size : sizes)
+    check = (check ^ static_cast<std::uint32_t>(size)) * 16777619U;
   return check;
 }
 
 std::string EncodeFrame(const Frame& frame) {
   Encoder encoder;
-  std::visit([&encoder](const auto& body) { Describe(encoder, const_cast<std::decay_t<decltype(body)>&>(body)); }, frame);
+  std::visit(
+      [&encoder](const auto& body) {
+        Describe(encoder, const_cast<std::decay_t<decltype(body)>&>(body));
+      },
+      frame);
   const std::string payload = encoder.Take();
   const auto size = static_cast<std::uint32_t>(payload.size());
   std::string bytes(kHeadBytes, '\0');
@@ -140,7 +191,9 @@ std::string EncodeFrame(const Frame& frame) {
   return bytes + payload;
 }
 
-Result<Frame> DecodeFrame(std::uint8_t kind, std::string_view payload) { return DecodeAlternative(kind, payload); }
+Result<Frame> DecodeFrame(std::uint8_t kind, std::string_view payload) {
+  return DecodeAlternative(kind, payload);
+}
 
 namespace {
 std::uint32_t PayloadSize(std::string_view head) {
@@ -150,35 +203,43 @@ std::uint32_t PayloadSize(std::string_view head) {
 }
 }  // namespace
 
-bool FrameReader::HasFrame() const {
-  return buffer_.size() >= kHeadBytes && buffer_.size() - kHeadBytes >= PayloadSize(buffer_);
+Result<std::optional<Frame>> FrameReader::Take() {
+  const std::string_view left = std::string_view(buffer_).substr(taken_);
+  if (left.size() < kHeadBytes) return std::optional<Frame>();
+  const std::uint32_t size = PayloadSize(left);
+  if (size > kMaxPayload)
+    return Fail(Code::kCorrupt, "frame of " + std::to_string(size) + " bytes is too large");
+  if (left.size() - kHeadBytes < size) return std::optional<Frame>();
+  CORRAL_TRY(Frame frame,
+             DecodeFrame(static_cast<std::uint8_t>(left[4]), left.substr(kHeadBytes, size)));
+  taken_ += kHeadBytes + size;
+  return std::optional<Frame>(std::move(frame));
+}
+
+Result<bool> FrameReader::Fill() {
+  buffer_.erase(0, std::exchange(taken_, 0));
+  if (buffer_.capacity() > kKeptBuffer && buffer_.size() < kReadBytes) buffer_.shrink_to_fit();
+  for (;;) {
+    char chunk[kReadBytes];
+    const ssize_t n = ::read(fd_, chunk, sizeof(chunk));
+    if (n > 0) {
+      buffer_.append(chunk, static_cast<std::size_t>(n));
+      return true;
+    }
+    if (n == 0 || errno == ECONNRESET) {
+      if (buffer_.empty()) return false;
+      return Fail(Code::kCorrupt, "the other side closed in the middle of a frame");
+    }
+    if (errno != EINTR) return Fail(ErrnoError(errno, "read a frame"));
+  }
 }
 
 Result<std::optional<Frame>> FrameReader::Next() {
   for (;;) {
-    if (buffer_.size() >= kHeadBytes) {
-      const std::uint32_t size = PayloadSize(buffer_);
-      if (size > kMaxPayload) return Fail(Code::kCorrupt, "frame of " + std::to_string(size) + " bytes is too large");
-      if (HasFrame()) {
-        const auto kind = static_cast<std::uint8_t>(buffer_[4]);
-        auto frame = DecodeFrame(kind, std::string_view(buffer_).substr(kHeadBytes, size));
-        if (!frame) return Fail(std::move(frame).error());
-        buffer_.erase(0, kHeadBytes + size);
-        return std::optional<Frame>(std::move(*frame));
-      }
-    }
-    char chunk[64 * 1024];
-    const ssize_t n = ::read(fd_, chunk, sizeof(chunk));
-    if (n > 0) {
-      buffer_.append(chunk, static_cast<std::size_t>(n));
-    } else if (n == 0) {
-      if (!buffer_.empty()) return Fail(Code::kCorrupt, "the other side closed in the middle of a frame");
-      return std::optional<Frame>();
-    } else if (errno == ECONNRESET) {
-      return std::optional<Frame>();
-    } else if (errno != EINTR) {
-      return Fail(ErrnoError(errno, "read a frame"));
-    }
+    CORRAL_TRY(std::optional<Frame> frame, Take());
+    if (frame) return frame;
+    CORRAL_TRY(const bool is_open, Fill());
+    if (!is_open) return std::optional<Frame>();
   }
 }
 

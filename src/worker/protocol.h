@@ -1,7 +1,9 @@
-// The frames between the server and a worker, over one stream socket pair (the worker's descriptor 3).
+// The frames between the server and a worker, over one stream socket pair (the worker's descriptor
+// 3).
 //
-// Layout and meaning: docs/formats/worker-frames.md. Both ends are of one build, so there is no version negotiation: the first
-// frame each way carries a build check. Pure: encoding here, reading and writing descriptors in FrameReader and WriteFrame.
+// Layout and meaning: docs/formats/worker-frames.md. Both ends are of one build, so there is no
+// version negotiation: the first frame each way carries a build check. Pure: encoding here, reading
+// and writing descriptors in FrameReader and WriteFrame.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +17,8 @@
 
 namespace corral::worker {
 
-inline constexpr int kSocketFd = 3;     // in the worker
-inline constexpr int kFirstModelFd = 4; // the GGUF; then projectors, then adapters
+inline constexpr int kSocketFd = 3;      // in the worker
+inline constexpr int kFirstModelFd = 4;  // the GGUF; then projectors, then adapters
 
 // Server to worker.
 struct LoadFrame {
@@ -74,11 +76,12 @@ struct CountersFrame {
   EngineCounters counters;
 };
 
-using Frame = std::variant<LoadFrame, GenerateFrame, EmbedFrame, CancelFrame, CreditFrame, StopFrame, LoadedFrame,
-                           LoadFailedFrame, ProgressFrame, PieceFrame, FinishFrame, EmbeddingsFrame, JobErrorFrame,
-                           CountersFrame>;
+using Frame = std::variant<LoadFrame, GenerateFrame, EmbedFrame, CancelFrame, CreditFrame,
+                           StopFrame, LoadedFrame, LoadFailedFrame, ProgressFrame, PieceFrame,
+                           FinishFrame, EmbeddingsFrame, JobErrorFrame, CountersFrame>;
 
-// Changes with the layout of any frame (sizes of the described structs are mixed in at compile time).
+// Changes with the layout of any frame (sizes of the described structs are mixed in at compile
+// time).
 std::uint32_t BuildCheck();
 
 // 4 bytes payload size, 1 byte kind, payload.
@@ -89,18 +92,25 @@ Result<Frame> DecodeFrame(std::uint8_t kind, std::string_view payload);
 // The largest payload taken: images of a request downwards, an answer's vectors upwards.
 inline constexpr std::uint32_t kMaxPayload = 512U << 20;
 
-// Cuts frames out of a byte stream. One thread.
+// Cuts frames out of a byte stream. One thread. Errors: kCorrupt (no frame, or the end in the
+// middle of one), kIo.
 class FrameReader {
  public:
   explicit FrameReader(int fd) : fd_(fd) {}
-  // Blocks for the next frame. nullopt: the other side closed. Errors: kCorrupt, kIo.
+  // Blocks for the next frame. nullopt: the other side closed.
   Result<std::optional<Frame>> Next();
-  // A whole frame has been received: Next() returns at once. To be asked before waiting for the descriptor.
-  bool HasFrame() const;
+
+  // The two halves of Next, for who waits for the descriptor with a deadline: a peer that stops in
+  // the middle of a frame must not hold its reader. A frame out of what has been received; nullopt:
+  // none is whole yet. Never reads.
+  Result<std::optional<Frame>> Take();
+  // Reads once; blocks only if the descriptor has nothing. False: the other side closed.
+  Result<bool> Fill();
 
  private:
   int fd_;
-  std::string buffer_;  // received, not yet decoded
+  std::string buffer_;     // received
+  std::size_t taken_ = 0;  // bytes at its beginning that are decoded already
 };
 
 // Blocks until all is written. Errors: kIo (the other side is gone).

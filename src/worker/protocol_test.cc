@@ -22,7 +22,8 @@ GenerateJob FullJob() {
   job.prompt.kind = PromptSource::Kind::kMessages;
   job.prompt.text = "text";
   job.prompt.suffix = "suffix";
-  job.prompt.messages.push_back({"user", "hello", "hm", {std::string("\0\xFF", 2)}, {{"id", "f", "{\"a\":1}", 3}}, "t", "c"});
+  job.prompt.messages.push_back(
+      {"user", "hello", "hm", {std::string("\0\xFF", 2)}, {{"id", "f", "{\"a\":1}", 3}}, "t", "c"});
   job.prompt.go_template = "{{ .Prompt }}";
   job.prompt.tools_json = "[]";
   job.prompt.think = Think{true, "high"};
@@ -62,7 +63,8 @@ TEST(Protocol, CarriesEveryFieldOfAGenerateJob) {
 }
 
 TEST(Protocol, CarriesAnswers) {
-  Piece piece{"text", "thinking", {{"id", "name", "{}", 0}}, {{"tok", -0.5F, {{"other", -1.5F, {}}}}}};
+  Piece piece{
+      "text", "thinking", {{"id", "name", "{}", 0}}, {{"tok", -0.5F, {{"other", -1.5F, {}}}}}};
   const auto frame = Again(PieceFrame{JobId{7}, piece});
   ASSERT_TRUE(frame);
   const auto& got = std::get<PieceFrame>(*frame);
@@ -79,14 +81,19 @@ TEST(Protocol, CarriesAnswers) {
 TEST(Protocol, RefusesEveryShortenedPayload) {
   const std::string bytes = EncodeFrame(GenerateFrame{JobId{1}, FullJob()});
   for (std::size_t n = 5; n < bytes.size(); ++n) {
-    EXPECT_FALSE(DecodeFrame(static_cast<std::uint8_t>(bytes[4]), std::string_view(bytes).substr(5, n - 5))) << n;
+    EXPECT_FALSE(
+        DecodeFrame(static_cast<std::uint8_t>(bytes[4]), std::string_view(bytes).substr(5, n - 5)))
+        << n;
   }
 }
 
 TEST(Protocol, RefusesAPayloadThatIsTooLongAndAnUnknownKind) {
   std::string bytes = EncodeFrame(CancelFrame{JobId{1}});
   bytes += 'x';
-  EXPECT_EQ(DecodeFrame(static_cast<std::uint8_t>(bytes[4]), std::string_view(bytes).substr(5)).error().code, Code::kCorrupt);
+  EXPECT_EQ(DecodeFrame(static_cast<std::uint8_t>(bytes[4]), std::string_view(bytes).substr(5))
+                .error()
+                .code,
+            Code::kCorrupt);
   EXPECT_FALSE(DecodeFrame(200, ""));
 }
 
@@ -107,9 +114,11 @@ TEST(FrameReader, CutsFramesOutOfAnyStream) {
   UniqueFd left(pair[0]);
   const UniqueFd right(pair[1]);
   std::string bytes;
-  for (std::uint64_t i = 0; i < 50; ++i) bytes += EncodeFrame(CreditFrame{JobId{i}, static_cast<std::int32_t>(i)});
+  for (std::uint64_t i = 0; i < 50; ++i)
+    bytes += EncodeFrame(CreditFrame{JobId{i}, static_cast<std::int32_t>(i)});
   std::jthread writer([&] {
-    for (std::size_t i = 0; i < bytes.size(); i += 7) EXPECT_TRUE(WriteAll(left.get(), std::string_view(bytes).substr(i, 7)));
+    for (std::size_t i = 0; i < bytes.size(); i += 7)
+      EXPECT_TRUE(WriteAll(left.get(), std::string_view(bytes).substr(i, 7)));
     left.Reset();
   });
   FrameReader reader(right.get());
@@ -121,6 +130,25 @@ TEST(FrameReader, CutsFramesOutOfAnyStream) {
   auto end = reader.Next();
   ASSERT_TRUE(end);
   EXPECT_FALSE(*end);
+}
+
+TEST(FrameReader, TakesWhatIsWholeWithoutReading) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  UniqueFd left(pair[0]);
+  const UniqueFd right(pair[1]);
+  FrameReader reader(right.get());
+  EXPECT_FALSE(*reader.Take());
+  const std::string bytes = EncodeFrame(CancelFrame{JobId{1}});
+  ASSERT_TRUE(WriteAll(left.get(), bytes + bytes.substr(0, 6)));
+  ASSERT_TRUE(*reader.Fill());
+  EXPECT_TRUE(*reader.Take());
+  EXPECT_FALSE(*reader.Take()) << "half a frame";
+  ASSERT_TRUE(WriteAll(left.get(), bytes.substr(6)));
+  ASSERT_TRUE(*reader.Fill());
+  EXPECT_TRUE(*reader.Take());
+  left.Reset();
+  EXPECT_FALSE(*reader.Fill());
 }
 
 TEST(FrameReader, SaysThatAFrameWasCut) {

@@ -21,14 +21,15 @@ constexpr __u64 kReadAccess = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_
 // All rights of Landlock's first version: whatever is not allowed below is refused.
 constexpr __u64 kAllAccess = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
 
-// Read by the C library and by llama.cpp while computing: processors, memory, time zone; and GPU devices with their drivers.
+// Read by the C library and by llama.cpp while computing: processors, memory, time zone; and GPU
+// devices with their drivers.
 constexpr const char* kReadable[] = {"/proc", "/sys", "/etc/localtime", "/usr/share/zoneinfo"};
 
 bool RestrictFiles() {
   landlock_ruleset_attr attributes{};
   attributes.handled_access_fs = kAllAccess;
-  const UniqueFd ruleset(
-      static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes.handled_access_fs), 0)));
+  const UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes,
+                                                    sizeof(attributes.handled_access_fs), 0)));
   if (!ruleset.is_valid()) return false;
   for (const char* path : kReadable) {
     const UniqueFd folder(::open(path, O_PATH | O_CLOEXEC));
@@ -47,14 +48,16 @@ bool RestrictSystemCalls() {
   if (filter == nullptr) return false;
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
   bool is_good = true;
-  for (const int call : {SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept),
-                         SCMP_SYS(accept4), SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(ptrace),
-                         SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(mount), SCMP_SYS(umount2),
-                         SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(bpf), SCMP_SYS(keyctl), SCMP_SYS(add_key)}) {
+  for (const int call :
+       {SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept),
+        SCMP_SYS(accept4), SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(ptrace),
+        SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(mount), SCMP_SYS(umount2),
+        SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(bpf), SCMP_SYS(keyctl), SCMP_SYS(add_key)}) {
     is_good = is_good && seccomp_rule_add(filter, refuse, call, 0) == 0;
   }
   // On all threads at once: the writer runs already.
-  is_good = is_good && seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 && seccomp_load(filter) == 0;
+  is_good = is_good && seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
+            seccomp_load(filter) == 0;
   seccomp_release(filter);
   return is_good;
 }
@@ -70,7 +73,8 @@ void EnterSandbox() {
   const bool has_files = RestrictFiles();
   const bool has_calls = RestrictSystemCalls();
   Log(has_files && has_calls ? LogLevel::kDebug : LogLevel::kInfo, "worker sandbox",
-      {{"landlock", has_files ? "on" : "not offered by this kernel"}, {"seccomp", has_calls ? "on" : "not offered"}});
+      {{"landlock", has_files ? "on" : "not offered by this kernel"},
+       {"seccomp", has_calls ? "on" : "not offered"}});
 }
 
 }  // namespace corral::worker
