@@ -1,9 +1,11 @@
-// What computes: one loaded model, many jobs at once. The worker's host drives it; llama.cpp and a fake implement it.
+// What computes: one loaded model, many jobs at once. The worker's host drives it; llama.cpp and a
+// fake implement it.
 //
-// Threads: Submit, Cancel, AddCredit and Counters may be called from any thread and do not block on computing. Events come on
-// the engine's own threads; the sink must not block for long and must not call back into the engine's destructor.
-// Every submitted job hears any number of Pieces and exactly one last event. A job starts with `initial_credit` pieces; at
-// zero it keeps its cells but takes no place in the batch until AddCredit.
+// Threads: Submit, Cancel, AddCredit and Counters may be called from any thread and do not block on
+// computing. Events come on the engine's own threads; the sink must not block for long and must not
+// call back into the engine's destructor. Every submitted job hears any number of Pieces and
+// exactly one last event. A job starts with `initial_credit` pieces; at zero it keeps its cells but
+// takes no place in the batch until AddCredit.
 #pragma once
 
 #include <functional>
@@ -44,7 +46,9 @@ struct EngineConfig {
   std::function<bool(float)> on_progress;
 };
 
-// Errors: kCorrupt (not a model that can be used; the text names what), kNoMemory, kInvalidArgument (options), kCancelled.
-using EngineFactory = std::function<Result<std::unique_ptr<Engine>>(const ModelFiles& files, EngineConfig config)>;
+// Errors: kCorrupt (not a model that can be used; the text names what), kNoMemory, kInvalidArgument
+// (options), kCancelled.
+using EngineFactory =
+    std::function<Result<std::unique_ptr<Engine>>(const ModelFiles& files, EngineConfig config)>;
 
 }  // namespace corral::engine

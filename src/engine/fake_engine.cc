@@ -60,7 +60,13 @@ class FakeEngine final : public Engine {
     for (const ChatMessage& message : job.prompt.messages) text += " " + message.content;
     {
       const std::lock_guard lock(mutex_);
-      Running running{Words(text), TextFilter(job.sampling.stop), std::move(job), config_.initial_credit, 0, false, {}};
+      Running running{Words(text),
+                      TextFilter(job.sampling.stop),
+                      std::move(job),
+                      config_.initial_credit,
+                      0,
+                      false,
+                      {}};
       jobs_.emplace(id, std::move(running));
     }
     event_.notify_all();
@@ -142,11 +148,15 @@ class FakeEngine final : public Engine {
         event_.wait_until(lock, next_look);
       }
     }
-    for (const auto& [id, job] : jobs_) config_.sink(id, Error{Code::kCancelled, "the model is being unloaded"});
+    const std::map<JobId, Running> left = std::exchange(jobs_, {});
+    lock.unlock();  // the sink may ask for the counters
+    for (const auto& [id, job] : left)
+      config_.sink(id, Error{Code::kCancelled, "the model is being unloaded"});
   }
 
   // One word further. True if something happened.
-  bool Step(Running& running, std::vector<JobEvent>* events, std::chrono::steady_clock::time_point* next_look) {
+  bool Step(Running& running, std::vector<JobEvent>* events,
+            std::chrono::steady_clock::time_point* next_look) {
     if (running.is_cancelled) {
       events->push_back(Error{Code::kCancelled, "request canceled"});
       return true;
@@ -162,7 +172,8 @@ class FakeEngine final : public Engine {
       return true;
     }
     if (running.credit <= 0) return false;
-    const std::string& word = running.words[static_cast<std::size_t>(running.n_generated) % running.words.size()];
+    const std::string& word =
+        running.words[static_cast<std::size_t>(running.n_generated) % running.words.size()];
     if (word == "#crash") std::abort();
     if (word == "#hang") return false;
     const auto now = std::chrono::steady_clock::now();
@@ -186,7 +197,8 @@ class FakeEngine final : public Engine {
   }
 
   static void End(Running& running, DoneReason reason, std::vector<JobEvent>* events) {
-    if (std::string rest = running.filter.Flush(); !rest.empty()) events->push_back(Piece{std::move(rest), {}, {}, {}});
+    if (std::string rest = running.filter.Flush(); !rest.empty())
+      events->push_back(Piece{std::move(rest), {}, {}, {}});
     Finish finish;
     finish.reason = reason;
     finish.prompt_tokens = static_cast<std::int64_t>(running.words.size());
@@ -210,10 +222,12 @@ class FakeEngine final : public Engine {
 
 Result<std::unique_ptr<Engine>> MakeFakeEngine(const ModelFiles& files, EngineConfig config) {
   char magic[4] = {};
-  if (::pread(files.model, magic, sizeof(magic), 0) != sizeof(magic) || std::string_view(magic, 4) != "GGUF") {
+  if (::pread(files.model, magic, sizeof(magic), 0) != sizeof(magic) ||
+      std::string_view(magic, 4) != "GGUF") {
     return Fail(Code::kCorrupt, "unable to load model: not a GGUF file");
   }
-  if (config.on_progress && !config.on_progress(1.0F)) return Fail(Code::kCancelled, "the load was ended");
+  if (config.on_progress && !config.on_progress(1.0F))
+    return Fail(Code::kCancelled, "the load was ended");
   return std::make_unique<FakeEngine>(std::move(config));
 }
 

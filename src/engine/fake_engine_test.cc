@@ -31,7 +31,8 @@ class FakeEngineTest : public testing::Test {
     EngineConfig config;
     config.sink = [this](JobId id, JobEvent event) { heard_.Push(Heard{id, std::move(event)}); };
     config.initial_credit = 4;
-    auto engine = MakeFakeEngine({.model = model.get(), .projectors = {}, .adapters = {}}, std::move(config));
+    auto engine =
+        MakeFakeEngine({.model = model.get(), .projectors = {}, .adapters = {}}, std::move(config));
     ASSERT_TRUE(engine) << engine.error().message;
     engine_ = std::move(*engine);
   }

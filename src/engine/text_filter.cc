@@ -17,7 +17,8 @@ std::size_t Utf8Length(unsigned char lead) {
 
 bool IsContinuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// Whether the second byte may follow the lead: no overlong forms, no surrogates, nothing above U+10FFFF.
+// Whether the second byte may follow the lead: no overlong forms, no surrogates, nothing above
+// U+10FFFF.
 bool IsSecondByte(unsigned char lead, unsigned char second) {
   if (!IsContinuation(second)) return false;
   if (lead == 0xE0) return second >= 0xA0;
@@ -27,14 +28,6 @@ bool IsSecondByte(unsigned char lead, unsigned char second) {
   return true;
 }
 
-// Longest suffix of `text` that is a proper prefix of `stop`.
-std::size_t PossibleStart(std::string_view text, std::string_view stop) {
-  for (std::size_t n = std::min(text.size(), stop.size() - 1); n > 0; --n) {
-    if (text.ends_with(stop.substr(0, n))) return n;
-  }
-  return 0;
-}
-
 }  // namespace
 
 std::size_t IncompleteUtf8Suffix(std::string_view text) {
@@ -42,7 +35,8 @@ std::size_t IncompleteUtf8Suffix(std::string_view text) {
     const auto lead = static_cast<unsigned char>(text[text.size() - back]);
     if (IsContinuation(lead)) continue;
     if (Utf8Length(lead) <= back) return 0;
-    if (back >= 2 && !IsSecondByte(lead, static_cast<unsigned char>(text[text.size() - back + 1]))) return 0;
+    if (back >= 2 && !IsSecondByte(lead, static_cast<unsigned char>(text[text.size() - back + 1])))
+      return 0;
     return back;
   }
   return 0;
@@ -72,16 +66,43 @@ std::string ReplaceInvalidUtf8(std::string_view text) {
   return out;
 }
 
-TextFilter::TextFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {
-  std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
+TextFilter::Stop::Stop(std::string stop) : text(std::move(stop)), borders(text.size() + 1, 0) {
+  for (std::size_t n = 1; n < text.size(); ++n) {
+    std::size_t border = borders[n];
+    while (border > 0 && text[n] != text[border]) border = borders[border];
+    borders[n + 1] = border + (text[n] == text[border] ? 1 : 0);
+  }
+}
+
+void TextFilter::Stop::Advance(char byte) {
+  while (n_matched > 0 && (n_matched == text.size() || byte != text[n_matched]))
+    n_matched = borders[n_matched];
+  if (byte == text[n_matched]) ++n_matched;
+}
+
+TextFilter::TextFilter(std::vector<std::string> stops) {
+  for (std::string& stop : stops) {
+    if (!stop.empty()) stops_.emplace_back(std::move(stop));
+  }
 }
 
 std::string TextFilter::Add(std::string_view bytes) {
   if (has_stopped_) return {};
+  const std::size_t n_before = held_.size();
   held_.append(bytes);
 
   std::size_t earliest = std::string::npos;
-  for (const std::string& stop : stops_) earliest = std::min(earliest, held_.find(stop));
+  std::size_t hold = IncompleteUtf8Suffix(held_);
+  for (Stop& stop : stops_) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      stop.Advance(bytes[i]);
+      if (stop.n_matched == stop.text.size()) {
+        earliest = std::min(earliest, n_before + i + 1 - stop.text.size());
+        break;
+      }
+    }
+    hold = std::max(hold, stop.n_matched);
+  }
   if (earliest != std::string::npos) {
     has_stopped_ = true;
     std::string shown = ReplaceInvalidUtf8(std::string_view(held_).substr(0, earliest));
@@ -89,12 +110,11 @@ std::string TextFilter::Add(std::string_view bytes) {
     return shown;
   }
 
-  std::size_t hold = IncompleteUtf8Suffix(held_);
-  for (const std::string& stop : stops_) hold = std::max(hold, PossibleStart(held_, stop));
   // A stop's possible start may itself follow half a code point: never cut inside one.
-  const std::string_view shown_part = std::string_view(held_).substr(0, held_.size() - hold);
-  std::string shown = ReplaceInvalidUtf8(shown_part.substr(0, shown_part.size() - IncompleteUtf8Suffix(shown_part)));
-  held_.erase(0, shown_part.size() - IncompleteUtf8Suffix(shown_part));
+  std::string_view ready = std::string_view(held_).substr(0, held_.size() - hold);
+  ready.remove_suffix(IncompleteUtf8Suffix(ready));
+  std::string shown = ReplaceInvalidUtf8(ready);
+  held_.erase(0, ready.size());
   return shown;
 }
 

@@ -1,7 +1,9 @@
-// What of the generated text may be shown: whole code points only, and nothing from a stop string on.
+// What of the generated text may be shown: whole code points only, and nothing from a stop string
+// on.
 //
-// Rules: docs/formats/api.md (stop and UTF-8): the earliest stop string wins, also across tokens; text that may still become
-// one is held back; bytes that cannot complete a code point any more become U+FFFD. One thread, one job.
+// Rules: docs/formats/api.md (stop and UTF-8): the earliest stop string wins, also across tokens;
+// text that may still become one is held back; bytes that cannot complete a code point any more
+// become U+FFFD. One thread, one job.
 #pragma once
 
 #include <string>
@@ -22,7 +24,17 @@ class TextFilter {
   bool HasStopped() const { return has_stopped_; }
 
  private:
-  std::vector<std::string> stops_;
+  // A stop string and how much of it the text ends with (Knuth, Morris, Pratt): a step costs a
+  // byte, however long the stop string is and however often it begins.
+  struct Stop {
+    explicit Stop(std::string stop);
+    void Advance(char byte);
+    std::string text;
+    std::vector<std::size_t>
+        borders;  // [n]: longest proper prefix that is also a suffix of the first n bytes
+    std::size_t n_matched = 0;
+  };
+  std::vector<Stop> stops_;
   std::string held_;  // not shown yet
   bool has_stopped_ = false;
 };

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <vector>
+
 namespace corral::engine {
 namespace {
 
@@ -27,7 +30,9 @@ TEST(TextFilter, HoldsBackHalfACodePointUntilItIsWhole) {
 
 TEST(TextFilter, ReplacesBytesThatCannotBecomeACodePoint) {
   TextFilter filter({});
-  EXPECT_EQ(filter.Add("a\xFF") + filter.Add("b"), "a\xEF\xBF\xBD" "b");
+  EXPECT_EQ(filter.Add("a\xFF") + filter.Add("b"),
+            "a\xEF\xBF\xBD"
+            "b");
   EXPECT_EQ(filter.Add("\xE2\x82"), "");
   EXPECT_EQ(filter.Flush(), "\xEF\xBF\xBD");
 }
@@ -35,7 +40,8 @@ TEST(TextFilter, ReplacesBytesThatCannotBecomeACodePoint) {
 TEST(TextFilter, RefusesOverlongFormsAndSurrogates) {
   EXPECT_EQ(ReplaceInvalidUtf8("\xC0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD");
   EXPECT_EQ(ReplaceInvalidUtf8("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
-  EXPECT_EQ(ReplaceInvalidUtf8("\xF4\x90\x80\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+  EXPECT_EQ(ReplaceInvalidUtf8("\xF4\x90\x80\x80"),
+            "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
   EXPECT_EQ(ReplaceInvalidUtf8("gr\xC3\xBC\xC3\x9F"), "gr\xC3\xBC\xC3\x9F");
 }
 
@@ -62,6 +68,40 @@ TEST(TextFilter, FlushesAPossibleStartAtTheEnd) {
 TEST(TextFilter, TakesTheEarliestOfSeveralStops) {
   TextFilter filter({"zwei", "eins"});
   EXPECT_EQ(filter.Add("null eins zwei"), "null ");
+}
+
+TEST(TextFilter, FindsAStopThatBeginsInsideAFailedStart) {
+  TextFilter filter({"aab"});
+  EXPECT_EQ(All(filter, {"a", "a", "a", "a", "b", "c"}), "aa");
+  EXPECT_TRUE(filter.HasStopped());
+}
+
+TEST(TextFilter, AgreesWithAPlainSearchOnRandomTexts) {
+  std::mt19937 random(1);
+  const auto word = [&](std::size_t most) {
+    std::string text(1 + random() % most, 'a');
+    for (char& c : text) c = static_cast<char>('a' + random() % 2);
+    return text;
+  };
+  for (int round = 0; round < 2000; ++round) {
+    const std::vector<std::string> stops = {word(5), word(5), word(5)};
+    TextFilter filter(stops);
+    std::string all, shown;
+    for (int i = 0; i < 8 && !filter.HasStopped(); ++i) {
+      const std::string token = word(4);
+      all += token;
+      shown += filter.Add(token);
+      std::size_t earliest = std::string::npos;
+      for (const std::string& stop : stops) earliest = std::min(earliest, all.find(stop));
+      ASSERT_EQ(filter.HasStopped(), earliest != std::string::npos) << all;
+      if (filter.HasStopped()) {
+        ASSERT_EQ(shown, all.substr(0, earliest)) << all;
+      }
+    }
+    if (!filter.HasStopped()) {
+      ASSERT_EQ(shown + filter.Flush(), all);
+    }
+  }
 }
 
 TEST(TextFilter, IgnoresAnEmptyStop) {

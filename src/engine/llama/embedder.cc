@@ -1,8 +1,10 @@
 #include "engine/llama/embedder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <memory>
+#include <exception>
+#include <string_view>
 #include <utility>
 
 #include "core/log.h"
@@ -10,9 +12,14 @@
 namespace corral::engine {
 namespace {
 
-constexpr int kEncoderBatch = 2048;  // tokens of an encoder's batch at most; a text never straddles two
-constexpr int kCausalChunk = 128;    // every token is an output: the score buffer is this times the vocabulary
-constexpr int kMaxSequences = 16;    // texts of an encoder's batch
+constexpr int kEncoderBatch =
+    2048;  // tokens of an encoder's batch at most; a text never straddles two
+constexpr int kCausalChunk =
+    128;  // every token is an output: the score buffer is this times the vocabulary
+constexpr int kMaxSequences = 16;          // texts of an encoder's batch
+constexpr std::size_t kFewestCells = 512;  // of a causal model's context
+constexpr std::size_t kSlackBytes =
+    64 * 1024;  // the tokens before a cut are those of the whole text
 
 struct Batch {
   explicit Batch(int n_tokens) : value(llama_batch_init(n_tokens, 0, 1)) {}
@@ -33,7 +40,8 @@ struct Batch {
 Status Normalize(std::vector<float>* vector, bool to_unit_length) {
   double square = 0;
   for (const float x : *vector) {
-    if (!std::isfinite(x)) return Fail(Code::kInvalidArgument, "embedding contains NaN or Inf values");
+    if (!std::isfinite(x))
+      return Fail(Code::kInvalidArgument, "embedding contains NaN or Inf values");
     square += static_cast<double>(x) * static_cast<double>(x);
   }
   if (!to_unit_length || square <= 0) return {};
@@ -44,21 +52,38 @@ Status Normalize(std::vector<float>* vector, bool to_unit_length) {
 
 }  // namespace
 
-Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, std::mutex& compute)
-    : model_(model), config_(config), compute_(compute), thread_([this] { Run(); }) {}
+Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, TurnLock& compute)
+    : model_(model),
+      config_(config),
+      compute_(compute),
+      n_ctx_(std::max(1, model.n_ctx_train() > 0
+                             ? std::min(config.options.num_ctx, model.n_ctx_train())
+                             : config.options.num_ctx)),
+      n_batch_(model.is_encoder_only() ? std::min(n_ctx_, kEncoderBatch)
+                                       : std::min(n_ctx_, kCausalChunk)),
+      thread_([this] { Run(); }) {}
 
-Embedder::~Embedder() {
+void Embedder::Stop() {
   {
     const std::lock_guard lock(mutex_);
     is_stopping_ = true;
   }
   event_.notify_all();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Embedder::Submit(JobId id, EmbedJob job, StopToken stop) {
   {
     const std::lock_guard lock(mutex_);
     items_.push_back({id, std::move(job), std::move(stop)});
+  }
+  event_.notify_all();
+}
+
+void Embedder::Wake() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_woken_ = true;
   }
   event_.notify_all();
 }
@@ -70,64 +95,111 @@ std::int64_t Embedder::n_waiting() const {
 
 void Embedder::Run() {
   for (;;) {
+    AnswerStopped();
     std::unique_lock lock(mutex_);
-    event_.wait(lock, [this] { return is_stopping_ || !items_.empty(); });
+    event_.wait(lock, [this] { return is_stopping_ || is_woken_ || !items_.empty(); });
     if (is_stopping_) break;
+    if (std::exchange(is_woken_, false)) continue;
     const Item item = std::move(items_.front());
     items_.pop_front();
     lock.unlock();
-    auto embeddings = item.stop.StopRequested() ? Result<Embeddings>(Fail(item.stop.ToError())) : Embed(item.job, item.stop);
+    Result<Embeddings> embeddings = Fail(Code::kCancelled, "");
+    try {
+      embeddings = Embed(item.job, item.stop);
+    } catch (const std::exception&
+                 error) {  // of llama.cpp's, or no memory: this job's end and no other's
+      embeddings =
+          Fail(Code::kInternal,
+               std::string("an error was encountered while running the model: ") + error.what());
+    }
     if (embeddings) {
       config_.sink(item.id, std::move(*embeddings));
     } else {
       config_.sink(item.id, std::move(embeddings).error());
     }
   }
-  const std::lock_guard lock(mutex_);
-  for (const Item& item : items_) config_.sink(item.id, Error{Code::kCancelled, "the model is being unloaded"});
+  std::deque<Item> left;
+  {
+    const std::lock_guard lock(mutex_);
+    left.swap(items_);
+  }
+  for (const Item& item : left)
+    config_.sink(item.id, Error{Code::kCancelled, "the model is being unloaded"});
 }
 
-Status Embedder::MakeContext() {
-  if (context_) return {};
+void Embedder::AnswerStopped() {
+  std::vector<Item> stopped;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto item = items_.begin(); item != items_.end();) {
+      if (item->stop.StopRequested()) {
+        stopped.push_back(std::move(*item));
+        item = items_.erase(item);
+      } else {
+        ++item;
+      }
+    }
+  }
+  for (const Item& item : stopped) config_.sink(item.id, item.stop.ToError());
+}
+
+Status Embedder::MakeContext(std::size_t n_tokens) {
+  if (context_ && n_tokens <= static_cast<std::size_t>(n_cells_)) return {};
+  context_.reset();
   llama_context_params params = model_.ContextParams();
   params.embeddings = true;
   params.kv_unified = true;
   params.swa_full = true;
-  const int n_train = model_.n_ctx_train() > 0 ? model_.n_ctx_train() : config_.options.num_ctx;
-  const int n_ctx = std::min(config_.options.num_ctx, n_train);
   if (model_.is_encoder_only()) {
-    n_batch_ = std::max(std::min(n_ctx, kEncoderBatch), 8);
-    params.n_ctx = static_cast<std::uint32_t>(n_batch_);
+    n_cells_ = n_batch_;
     params.n_seq_max = kMaxSequences;
-    params.pooling_type = model_.is_embedding() ? LLAMA_POOLING_TYPE_UNSPECIFIED : LLAMA_POOLING_TYPE_MEAN;
+    const bool is_known = model_.pooling() != PoolingType::kNone;
+    params.pooling_type = is_known ? LLAMA_POOLING_TYPE_UNSPECIFIED : LLAMA_POOLING_TYPE_MEAN;
   } else {
-    n_batch_ = std::min(n_ctx, kCausalChunk);
-    params.n_ctx = static_cast<std::uint32_t>(n_ctx);
+    // Cells for the longest text so far, not for the longest possible one.
+    const std::size_t wanted = std::bit_ceil(std::max(n_tokens, kFewestCells));
+    n_cells_ = static_cast<int>(std::min(wanted, static_cast<std::size_t>(n_ctx_)));
     params.n_seq_max = 1;
     params.pooling_type = LLAMA_POOLING_TYPE_NONE;
   }
+  params.n_ctx = static_cast<std::uint32_t>(n_cells_);
   params.n_batch = static_cast<std::uint32_t>(n_batch_);
   params.n_ubatch = params.n_batch;
   try {
     context_.reset(llama_init_from_model(model_.model(), params));
   } catch (const std::exception& error) {
-    return Fail(Code::kNoMemory, std::string("unable to create a context for embeddings: ") + error.what());
+    return Fail(Code::kNoMemory,
+                std::string("unable to create a context for embeddings: ") + error.what());
   }
-  if (!context_) return Fail(Code::kNoMemory, "unable to create a context for embeddings: " + TakeLastLlamaError());
+  if (!context_)
+    return Fail(Code::kNoMemory,
+                "unable to create a context for embeddings: " + TakeLastLlamaError());
   return {};
 }
 
 // Each text as tokens with the vocabulary's own BOS and EOS, cut at the end where it must be.
-Result<std::vector<std::vector<Token>>> Embedder::TokenizeAll(const EmbedJob& job) const {
-  const int n_train = model_.n_ctx_train() > 0 ? model_.n_ctx_train() : job.num_ctx;
+Result<std::vector<std::vector<Token>>> Embedder::TokenizeAll(const EmbedJob& job,
+                                                              const StopToken& stop) const {
   const auto limit = static_cast<std::size_t>(
-      std::max(0, std::min({job.num_ctx, n_train, model_.is_encoder_only() ? n_batch_ : job.num_ctx})));
+      std::max(0, std::min(job.num_ctx, model_.is_encoder_only() ? n_batch_ : n_ctx_)));
   std::vector<std::vector<Token>> texts;
   for (const std::string& text : job.texts) {
-    std::vector<Token> tokens = model_.Tokenize(text, true, false);
+    if (stop.StopRequested()) return Fail(stop.ToError());
+    // What surely has too many tokens is not read to its end; its closing token is what the
+    // vocabulary adds.
+    const std::size_t enough =
+        (limit + 1) * std::max(model_.max_token_bytes(), std::size_t{1}) + kSlackBytes;
+    const bool is_huge = model_.max_token_bytes() > 0 && text.size() > enough;
+    CORRAL_TRY(
+        std::vector<Token> tokens,
+        model_.Tokenize(is_huge ? std::string_view(text).substr(0, enough) : std::string_view(text),
+                        true, false));
     if (tokens.size() > limit) {
-      if (!job.truncate) return Fail(Code::kInvalidArgument, "the input length exceeds the context length");
-      if (limit < 3) return Fail(Code::kInvalidArgument, "input after truncation exceeds maximum context length");
+      if (!job.truncate)
+        return Fail(Code::kInvalidArgument, "the input length exceeds the context length");
+      if (limit < 3)
+        return Fail(Code::kInvalidArgument,
+                    "input after truncation exceeds maximum context length");
       // The closing special token, if the vocabulary adds one, stays.
       const Token last = tokens.back();
       const bool closes = llama_vocab_is_control(model_.vocab(), last);
@@ -146,42 +218,41 @@ Status Embedder::DecodeLocked(llama_batch& batch) {
   try {
     code = llama_decode(context_.get(), batch);
   } catch (const std::exception& error) {
-    return Fail(Code::kInternal, std::string("an error was encountered while running the model: ") + error.what());
+    return Fail(Code::kInternal,
+                std::string("an error was encountered while running the model: ") + error.what());
   }
   if (code != 0) {
     return Fail(Code::kInternal,
-                "an error was encountered while running the model: llama_decode returned " + std::to_string(code));
+                "an error was encountered while running the model: llama_decode returned " +
+                    std::to_string(code));
   }
   n_evaluated_ += batch.n_tokens;
   return {};
 }
 
-Status Embedder::EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first, std::size_t last,
-                             std::vector<std::vector<float>>* vectors) {
+Status Embedder::EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first,
+                             std::size_t last, std::vector<std::vector<float>>* vectors) {
   Batch batch(n_batch_);
   for (std::size_t i = first; i < last; ++i) {
-    for (std::size_t k = 0; k < texts[i].size(); ++k) batch.Add(texts[i][k], k, static_cast<llama_seq_id>(i - first));
+    for (std::size_t k = 0; k < texts[i].size(); ++k)
+      batch.Add(texts[i][k], k, static_cast<llama_seq_id>(i - first));
   }
   if (llama_memory_t memory = llama_get_memory(context_.get())) llama_memory_clear(memory, true);
   CORRAL_TRY_STATUS(DecodeLocked(batch.value));
   const auto n_embd = static_cast<std::size_t>(llama_model_n_embd_out(model_.model()));
   for (std::size_t i = first; i < last; ++i) {
-    const float* vector = llama_get_embeddings_seq(context_.get(), static_cast<llama_seq_id>(i - first));
+    const float* vector =
+        llama_get_embeddings_seq(context_.get(), static_cast<llama_seq_id>(i - first));
     if (vector == nullptr) return Fail(Code::kInternal, "the model gave no embedding");
     vectors->emplace_back(vector, vector + n_embd);
   }
   return {};
 }
 
-Result<std::vector<float>> Embedder::ReadCausal(const std::vector<Token>& text, const StopToken& stop) {
-  char pooling_text[16] = "";
-  char architecture[64] = "";
-  llama_model_meta_val_str(model_.model(), "general.architecture", architecture, sizeof(architecture));
-  llama_model_meta_val_str(model_.model(), (std::string(architecture) + ".pooling_type").c_str(), pooling_text,
-                           sizeof(pooling_text));
-  const std::string_view pooling = pooling_text;
-  const bool takes_first = pooling == "2";  // llama_pooling_type: CLS
-  const bool takes_last = pooling == "3";   // LAST
+Result<std::vector<float>> Embedder::ReadCausal(const std::vector<Token>& text,
+                                                const StopToken& stop) {
+  const bool takes_first = model_.pooling() == PoolingType::kFirst;
+  const bool takes_last = model_.pooling() == PoolingType::kLast;
 
   llama_memory_clear(llama_get_memory(context_.get()), true);
   const auto n_embd = static_cast<std::size_t>(llama_model_n_embd_out(model_.model()));
@@ -189,32 +260,43 @@ Result<std::vector<float>> Embedder::ReadCausal(const std::vector<Token>& text, 
   std::size_t n_summed = 0;
   for (std::size_t begin = 0; begin < text.size(); begin += static_cast<std::size_t>(n_batch_)) {
     if (stop.StopRequested()) return Fail(stop.ToError());
+    AnswerStopped();
     const std::size_t end = std::min(text.size(), begin + static_cast<std::size_t>(n_batch_));
     Batch batch(n_batch_);
     for (std::size_t i = begin; i < end; ++i) batch.Add(text[i], i, 0);
     CORRAL_TRY_STATUS(DecodeLocked(batch.value));
     for (std::size_t i = begin; i < end; ++i) {
       if ((takes_first && i != 0) || (takes_last && i + 1 != text.size())) continue;
-      const float* vector = llama_get_embeddings_ith(context_.get(), static_cast<std::int32_t>(i - begin));
+      const float* vector =
+          llama_get_embeddings_ith(context_.get(), static_cast<std::int32_t>(i - begin));
       if (vector == nullptr) return Fail(Code::kInternal, "the model gave no embedding");
       for (std::size_t k = 0; k < n_embd; ++k) sum[k] += static_cast<double>(vector[k]);
       ++n_summed;
     }
   }
   std::vector<float> mean(n_embd);
-  for (std::size_t k = 0; k < n_embd; ++k) mean[k] = static_cast<float>(sum[k] / static_cast<double>(std::max<std::size_t>(n_summed, 1)));
+  for (std::size_t k = 0; k < n_embd; ++k)
+    mean[k] = static_cast<float>(sum[k] / static_cast<double>(std::max<std::size_t>(n_summed, 1)));
   return mean;
 }
 
 Result<Embeddings> Embedder::Embed(const EmbedJob& job, const StopToken& stop) {
-  CORRAL_TRY_STATUS(MakeContext());
-  CORRAL_TRY(const std::vector<std::vector<Token>> texts, TokenizeAll(job));
+  // A reranker gives one score for a pair, and no vector.
+  if (model_.pooling() == PoolingType::kRank)
+    return Fail(Code::kInvalidArgument, "this model does not support embeddings");
+  CORRAL_TRY(const std::vector<std::vector<Token>> texts, TokenizeAll(job, stop));
   Embeddings result;
-  for (const auto& text : texts) result.prompt_tokens += static_cast<std::int64_t>(text.size());
+  std::size_t longest = 0;
+  for (const auto& text : texts) {
+    result.prompt_tokens += static_cast<std::int64_t>(text.size());
+    longest = std::max(longest, text.size());
+  }
+  CORRAL_TRY_STATUS(MakeContext(longest));
 
   std::size_t first = 0;
   while (first < texts.size()) {
     if (stop.StopRequested()) return Fail(stop.ToError());
+    AnswerStopped();
     if (!model_.is_encoder_only()) {
       CORRAL_TRY(std::vector<float> vector, ReadCausal(texts[first], stop));
       result.vectors.push_back(std::move(vector));
@@ -231,7 +313,8 @@ Result<Embeddings> Embedder::Embed(const EmbedJob& job, const StopToken& stop) {
     CORRAL_TRY_STATUS(EncodeBatch(texts, first, last, &result.vectors));
     first = last;
   }
-  for (std::vector<float>& vector : result.vectors) CORRAL_TRY_STATUS(Normalize(&vector, job.normalize));
+  for (std::vector<float>& vector : result.vectors)
+    CORRAL_TRY_STATUS(Normalize(&vector, job.normalize));
   return result;
 }
 

@@ -1,13 +1,16 @@
-// Texts to vectors, on a thread and a context of its own: embeddings need another pooling than generation.
+// Texts to vectors, on a thread and a context of its own: embeddings need another pooling than
+// generation.
 //
-// The context is made on first use. An encoder (BERT) pools inside llama.cpp, several texts a batch, none across micro-batches.
-// A causal model is read token by token and pooled here, so a text may be as long as the context: by the GGUF's own pooling,
-// or by the mean for a model that was made for generating.
-// Threads: Submit and Wake from any thread; the sink is called on the embedder's thread.
+// The context is made on first use. An encoder (BERT) pools inside llama.cpp, several texts a
+// batch, none across micro-batches. A causal model is read token by token and pooled here, so a
+// text may be as long as the context: by the GGUF's own pooling, or by the mean for a model that
+// was made for generating. Threads: Submit and Wake from any thread; the sink is called on the
+// embedder's thread.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -17,15 +20,22 @@
 #include "core/stop.h"
 #include "engine/engine.h"
 #include "engine/llama/loaded_model.h"
+#include "engine/llama/turn_lock.h"
 
 namespace corral::engine {
 
 class Embedder {
  public:
-  Embedder(const LoadedModel& model, const EngineConfig& config, std::mutex& compute);
-  ~Embedder();  // ends what waits with kCancelled, joins
+  Embedder(const LoadedModel& model, const EngineConfig& config, TurnLock& compute);
+  ~Embedder() { Stop(); }
+
+  // Ends what waits with kCancelled and joins the thread; nothing may be submitted afterwards.
+  // Idempotent.
+  void Stop();
 
   void Submit(JobId id, EmbedJob job, StopToken stop);
+  // A StopToken of a job has stopped: look at once, or after the batch that is being computed.
+  void Wake();
   // Texts of prompt tokens evaluated so far.
   std::int64_t n_evaluated() const { return n_evaluated_; }
   std::int64_t n_waiting() const;
@@ -37,23 +47,30 @@ class Embedder {
     StopToken stop;
   };
   void Run();
+  void AnswerStopped();  // jobs that are waiting and were cancelled
+  // Errors: kInvalidArgument, kNoMemory, kInternal, kCancelled.
   Result<Embeddings> Embed(const EmbedJob& job, const StopToken& stop);
-  Status MakeContext();
-  Result<std::vector<std::vector<Token>>> TokenizeAll(const EmbedJob& job) const;
-  Status EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first, std::size_t last,
-                     std::vector<std::vector<float>>* vectors);
+  // A context for texts of up to `n_tokens`.
+  Status MakeContext(std::size_t n_tokens);
+  Result<std::vector<std::vector<Token>>> TokenizeAll(const EmbedJob& job,
+                                                      const StopToken& stop) const;
+  Status EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first,
+                     std::size_t last, std::vector<std::vector<float>>* vectors);
   Result<std::vector<float>> ReadCausal(const std::vector<Token>& text, const StopToken& stop);
   Status DecodeLocked(llama_batch& batch);
 
   const LoadedModel& model_;
   const EngineConfig& config_;
-  std::mutex& compute_;
+  TurnLock& compute_;
   ContextPtr context_;  // the thread's own
-  int n_batch_ = 0;
+  int n_cells_ = 0;     // of context_
+  const int n_ctx_;     // most tokens of a text, as loaded
+  const int n_batch_;   // tokens of a batch
 
   mutable std::mutex mutex_;
   std::condition_variable event_;
   std::deque<Item> items_;    // guarded by mutex_
+  bool is_woken_ = false;     // guarded by mutex_
   bool is_stopping_ = false;  // guarded by mutex_
   std::atomic<std::int64_t> n_evaluated_{0};
 

@@ -1,6 +1,7 @@
 #include "engine/llama/generator.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "core/host.h"
@@ -9,13 +10,14 @@
 namespace corral::engine {
 namespace {
 
-constexpr int kMostSlots = 64;                           // ids and the output buffer grow with them
-constexpr int kMaxSlots = 8;                             // when the number is left to us
-constexpr std::int64_t kAutoCellBytes = 1LL << 30;       // cells of that automatic number: at most this,
-constexpr int kAutoCellShare = 8;                        // and at most this part of the free memory
-constexpr int kSpareSequences = 2;                       // ids beyond the slots: a held one and one on its way
-constexpr std::size_t kWorthWaiting = 32;                // tokens of a prefix that is being evaluated
-constexpr int kFirstChunk = 64;                          // prompt tokens of a step before its speed is known
+constexpr int kMostSlots = 64;                  // ids and the output buffer grow with them
+constexpr std::int64_t kMostCells = 1LL << 30;  // llama_pos and the cell indices are 32 bits wide
+constexpr int kMaxSlots = 8;                    // when the number is left to us
+constexpr std::int64_t kAutoCellBytes = 1LL << 30;  // cells of that automatic number: at most this,
+constexpr int kAutoCellShare = 8;                   // and at most this part of the free memory
+constexpr int kSpareSequences = 2;         // ids beyond the slots: a held one and one on its way
+constexpr std::size_t kWorthWaiting = 32;  // tokens of a prefix that is being evaluated
+constexpr int kFirstChunk = 64;            // prompt tokens of a step before its speed is known
 constexpr int kSmallestChunk = 16;
 constexpr std::chrono::milliseconds kStepBesideStreams{120};
 constexpr std::chrono::milliseconds kStepAlone{500};
@@ -23,24 +25,32 @@ constexpr std::chrono::milliseconds kStepAlone{500};
 int AutoSlots(const LoadedModel& model, int n_ctx_seq) {
   const std::int64_t a_slot = std::max<std::int64_t>(1, model.KvBytesPerToken() * n_ctx_seq);
   const std::int64_t available = ReadHostFacts().memory_available_bytes;
-  const std::int64_t share = available > 0 ? std::min(kAutoCellBytes, available / kAutoCellShare) : kAutoCellBytes;
+  const std::int64_t share =
+      available > 0 ? std::min(kAutoCellBytes, available / kAutoCellShare) : kAutoCellBytes;
   return static_cast<int>(std::clamp<std::int64_t>(share / a_slot, 1, kMaxSlots));
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model, const EngineConfig& config,
-                                                     std::mutex& compute) {
+Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model,
+                                                     const EngineConfig& config,
+                                                     TurnLock& compute) {
   const LoadOptions& options = config.options;
   if (options.num_ctx < 1) return Fail(Code::kInvalidArgument, "num_ctx must be at least 1");
-  const int n_ctx_seq = model.n_ctx_train() > 0 ? std::min(options.num_ctx, model.n_ctx_train()) : options.num_ctx;
+  const int n_ctx_seq =
+      model.n_ctx_train() > 0 ? std::min(options.num_ctx, model.n_ctx_train()) : options.num_ctx;
   int n_slots = options.n_slots > 0 ? options.n_slots : AutoSlots(model, n_ctx_seq);
   n_slots = std::min(n_slots, kMostSlots);
-  if (!model.has_positional_cache()) n_slots = std::min(n_slots, 4);  // recurrent state is paid per sequence
+  if (!model.has_positional_cache())
+    n_slots = std::min(n_slots, 4);  // recurrent state is paid per sequence
 
   llama_context_params params = model.ContextParams();
   params.n_seq_max = static_cast<std::uint32_t>(n_slots + kSpareSequences);
-  params.n_ctx = static_cast<std::uint32_t>(n_ctx_seq) * static_cast<std::uint32_t>(n_slots);
+  const std::int64_t n_cells = std::int64_t{n_ctx_seq} * n_slots;
+  if (n_cells > kMostCells)
+    return Fail(Code::kNoMemory,
+                "a context of " + std::to_string(n_cells) + " tokens is too large");
+  params.n_ctx = static_cast<std::uint32_t>(n_cells);
   params.n_batch = static_cast<std::uint32_t>(std::clamp(options.num_batch, 32, 4096));
   params.n_batch = std::max(params.n_batch, params.n_seq_max);
   params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
@@ -55,14 +65,15 @@ Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model, c
   }
   if (!context) {
     const std::string why = TakeLastLlamaError();
-    return Fail(Code::kNoMemory, "unable to create a context of " + std::to_string(params.n_ctx) + " tokens" +
-                                     (why.empty() ? std::string() : ": " + why));
+    return Fail(Code::kNoMemory, "unable to create a context of " + std::to_string(params.n_ctx) +
+                                     " tokens" + (why.empty() ? std::string() : ": " + why));
   }
-  return std::unique_ptr<Generator>(new Generator(model, config, compute, std::move(context), n_slots, n_ctx_seq));
+  return std::unique_ptr<Generator>(
+      new Generator(model, config, compute, std::move(context), n_slots, n_ctx_seq));
 }
 
-Generator::Generator(const LoadedModel& model, const EngineConfig& config, std::mutex& compute, ContextPtr context,
-                     int n_slots, int n_ctx_seq)
+Generator::Generator(const LoadedModel& model, const EngineConfig& config, TurnLock& compute,
+                     ContextPtr context, int n_slots, int n_ctx_seq)
     : model_(model),
       config_(config),
       compute_(compute),
@@ -74,13 +85,17 @@ Generator::Generator(const LoadedModel& model, const EngineConfig& config, std::
       thread_([this] { Run(); }) {}
 
 Generator::~Generator() {
+  Stop();
+  llama_batch_free(batch_);
+}
+
+void Generator::Stop() {
   {
     const std::lock_guard lock(mutex_);
     is_stopping_ = true;
   }
   event_.notify_all();
-  thread_.join();
-  llama_batch_free(batch_);
+  if (thread_.joinable()) thread_.join();
 }
 
 void Generator::Submit(std::unique_ptr<PreparedJob> job) {
@@ -124,10 +139,9 @@ void Generator::Run() {
     DropStopped();
     Admit();
     ComposeBatch();
+    has_changed_ |= batch_.n_tokens > 0;
     if (batch_.n_tokens > 0 && Decode()) AfterDecode();
-    n_running_ = static_cast<std::int64_t>(running_.size());
-    n_waiting_ = static_cast<std::int64_t>(waiting_.size());
-    n_parked_bytes_ = cache_.parked_bytes();
+    PublishGauges();
   }
   const Error stopped{Code::kCancelled, "the model is being unloaded"};
   for (auto& job : waiting_) config_.sink(job->id, stopped);
@@ -138,13 +152,15 @@ bool Generator::TakeMessages() {
   std::vector<Message> messages;
   {
     std::unique_lock lock(mutex_);
-    const bool can_go_on = batch_.n_tokens > 0;  // the last step did something: look again without waiting
-    if (!can_go_on) event_.wait(lock, [this] { return is_stopping_ || is_woken_ || !inbox_.empty(); });
+    if (!std::exchange(has_changed_, false)) {
+      event_.wait(lock, [this] { return is_stopping_ || is_woken_ || !inbox_.empty(); });
+    }
     is_woken_ = false;
     if (is_stopping_) {
       // What was submitted but not looked at ends with the rest.
       for (Message& message : inbox_) {
-        if (auto* job = std::get_if<std::unique_ptr<PreparedJob>>(&message)) waiting_.push_back(std::move(*job));
+        if (auto* job = std::get_if<std::unique_ptr<PreparedJob>>(&message))
+          waiting_.push_back(std::move(*job));
       }
       return false;
     }
@@ -166,15 +182,18 @@ bool Generator::TakeMessages() {
 void Generator::DropStopped() {
   for (auto job = waiting_.begin(); job != waiting_.end();) {
     if ((*job)->stop.StopRequested()) {
-      config_.sink((*job)->id, (*job)->stop.ToError());
+      const std::unique_ptr<PreparedJob> stopped = std::move(*job);
       job = waiting_.erase(job);
+      PublishGauges();
+      config_.sink(stopped->id, stopped->stop.ToError());
     } else {
       ++job;
     }
   }
   // End() takes the job out of running_: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
-    if (running_[i]->prepared->stop.StopRequested()) End(*running_[i], running_[i]->prepared->stop.ToError());
+    if (running_[i]->prepared->stop.StopRequested())
+      End(*running_[i], running_[i]->prepared->stop.ToError());
   }
 }
 
@@ -189,7 +208,8 @@ void Generator::Admit() {
     const std::vector<Token>& prompt = waiting_[i]->prompt.tokens;
     std::size_t coming = 0;  // of a prompt that is being evaluated right now
     for (const auto& running : running_) {
-      if (running->next < 0) coming = std::max(coming, CommonPrefix(prompt, running->prepared->prompt.tokens));
+      if (running->next < 0)
+        coming = std::max(coming, CommonPrefix(prompt, running->prepared->prompt.tokens));
     }
     if (coming >= kWorthWaiting && model_.has_positional_cache() &&
         coming >= cache_.ReusableNow(prompt, RunningSequences()) + kWorthWaiting) {
@@ -208,13 +228,14 @@ bool Generator::StartJob(std::unique_ptr<PreparedJob> job) {
     waiting_.push_front(std::move(job));
     return false;
   }
-  auto running = std::make_unique<Running>(std::move(job), std::move(*sequence), config_.initial_credit);
+  auto running =
+      std::make_unique<Running>(std::move(job), std::move(*sequence), config_.initial_credit);
   const PreparedJob& prepared = *running->prepared;
-  const std::int64_t most = 10LL * std::min(prepared.job.num_ctx, n_ctx_seq_);
+  const std::int64_t most =
+      std::min<std::int64_t>(10LL * prepared.job.num_ctx, std::numeric_limits<int>::max());
   const int asked = prepared.job.sampling.num_predict;
   running->n_predict = static_cast<int>(asked < 0 ? most : std::min<std::int64_t>(asked, most));
   running->n_reused = static_cast<std::int64_t>(running->sequence.tokens.size());
-  running->shown_control = ControlTokensToShow(model_, prepared.prompt);
   running->started = Clock::now();
   n_reused_ += running->n_reused;
   running_.push_back(std::move(running));
@@ -225,7 +246,8 @@ int Generator::PrefillBudget(bool has_streams) const {
   const int n_batch = static_cast<int>(llama_n_batch(context_.get()));
   if (prefill_tokens_per_s_ <= 0) return std::min(kFirstChunk, n_batch);
   const std::chrono::duration<double> step = has_streams ? kStepBesideStreams : kStepAlone;
-  return std::clamp(static_cast<int>(prefill_tokens_per_s_ * step.count()), kSmallestChunk, n_batch);
+  return std::clamp(static_cast<int>(prefill_tokens_per_s_ * step.count()), kSmallestChunk,
+                    n_batch);
 }
 
 void Generator::ComposeBatch() {
@@ -255,7 +277,8 @@ void Generator::ComposeBatch() {
   const int n_batch = static_cast<int>(llama_n_batch(context_.get()));
   int budget = std::min(PrefillBudget(has_streams), n_batch - batch_.n_tokens);
   // Each prompt in turn gets an equal part of the budget; what one leaves goes to the next.
-  int n_left = static_cast<int>(std::count_if(running_.begin(), running_.end(), [](const auto& r) { return r->next < 0; }));
+  int n_left = static_cast<int>(
+      std::count_if(running_.begin(), running_.end(), [](const auto& r) { return r->next < 0; }));
   ++first_prefill_;
   for (std::size_t k = 0; k < running_.size() && budget > 0; ++k) {
     Running& running = *running_[(first_prefill_ + k) % running_.size()];
@@ -264,7 +287,8 @@ void Generator::ComposeBatch() {
     const std::size_t done = running.sequence.tokens.size();
     const int share = std::max(budget / std::max(n_left--, 1), 1);
     const std::size_t n = std::min(prompt.size() - done, static_cast<std::size_t>(share));
-    for (std::size_t i = 0; i < n; ++i) add(running, prompt[done + i], done + i, done + i + 1 == prompt.size());
+    for (std::size_t i = 0; i < n; ++i)
+      add(running, prompt[done + i], done + i, done + i + 1 == prompt.size());
     budget -= static_cast<int>(n);
     n_prefill_in_batch_ += static_cast<int>(n);
   }
@@ -289,14 +313,16 @@ bool Generator::Decode() {
     const std::chrono::duration<double> took = Clock::now() - begin;
     if (n_prefill_in_batch_ >= kSmallestChunk && took.count() > 0) {
       const double now = batch_.n_tokens / took.count();
-      prefill_tokens_per_s_ = prefill_tokens_per_s_ <= 0 ? now : 0.7 * prefill_tokens_per_s_ + 0.3 * now;
+      prefill_tokens_per_s_ =
+          prefill_tokens_per_s_ <= 0 ? now : 0.7 * prefill_tokens_per_s_ + 0.3 * now;
     }
     return true;
   }
   // The cells of this batch's sequences are in an unknown state: their jobs end, the others go on.
   const std::string why = TakeLastLlamaError();
-  const Error error{Code::kInternal, "an error was encountered while running the model: " +
-                                         (why.empty() ? "llama_decode returned " + std::to_string(code) : why)};
+  const Error error{Code::kInternal,
+                    "an error was encountered while running the model: " +
+                        (why.empty() ? "llama_decode returned " + std::to_string(code) : why)};
   for (std::size_t i = running_.size(); i-- > 0;) {
     Running& running = *running_[i];
     if (running.n_in_batch == 0) continue;
@@ -314,8 +340,9 @@ void Generator::AfterDecode() {
     if (running.next < 0) {
       const std::vector<Token>& prompt = running.prepared->prompt.tokens;
       const auto done = static_cast<std::ptrdiff_t>(running.sequence.tokens.size());
-      running.sequence.tokens.insert(running.sequence.tokens.end(), prompt.begin() + done,
-                                     prompt.begin() + done + static_cast<std::ptrdiff_t>(running.n_in_batch));
+      running.sequence.tokens.insert(
+          running.sequence.tokens.end(), prompt.begin() + done,
+          prompt.begin() + done + static_cast<std::ptrdiff_t>(running.n_in_batch));
       n_evaluated_ += static_cast<std::int64_t>(running.n_in_batch);
     } else {
       running.sequence.tokens.push_back(running.next);
@@ -324,7 +351,20 @@ void Generator::AfterDecode() {
   }
 }
 
-bool Generator::HandOut(Running& running) {
+void Generator::HandOut(Running& running) {
+  // llama.cpp's samplers throw, a grammar that has come to a dead end for one: that ends this job
+  // and no other.
+  std::string why;
+  try {
+    SampleAndEmit(running);
+    return;
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  End(running, Error{Code::kInternal, "an error was encountered while running the model: " + why});
+}
+
+void Generator::SampleAndEmit(Running& running) {
   const GenerateJob& job = running.prepared->job;
   if (running.next < 0) running.first_token = Clock::now();
   if (running.n_predict == 0) return FinishJob(running, DoneReason::kLength);
@@ -338,8 +378,8 @@ bool Generator::HandOut(Running& running) {
         running.prepared->sampler->Logprobs(context_.get(), running.row, token, job.top_logprobs));
   }
 
-  const bool is_shown =
-      std::find(running.shown_control.begin(), running.shown_control.end(), token) != running.shown_control.end();
+  const std::vector<Token>& shown = running.prepared->prompt.shown_control;
+  const bool is_shown = std::find(shown.begin(), shown.end(), token) != shown.end();
   Piece piece;
   running.parser.Add(running.filter.Add(model_.TokenText(token, is_shown)), &piece);
   if (!piece.text.empty() || !piece.thinking.empty() || !piece.tool_calls.empty()) {
@@ -348,14 +388,13 @@ bool Generator::HandOut(Running& running) {
   }
   running.next = token;
   if (running.filter.HasStopped()) return FinishJob(running, DoneReason::kStop);
-  if (running.n_generated >= running.n_predict) return FinishJob(running, DoneReason::kLength);
-  return true;
+  if (running.n_generated >= running.n_predict) FinishJob(running, DoneReason::kLength);
 }
 
 // Before a token is evaluated: at the context's end, slide it or stop. False: the job has ended.
 bool Generator::MakeRoom(Running& running) {
   const GenerateJob& job = running.prepared->job;
-  const auto n_ctx = static_cast<std::size_t>(std::min(job.num_ctx, n_ctx_seq_));
+  const auto n_ctx = static_cast<std::size_t>(job.num_ctx);
   const std::size_t n = running.sequence.tokens.size();
   if (n + 1 <= n_ctx) return true;
   const bool adds_bos = llama_vocab_get_add_bos(model_.vocab());
@@ -366,12 +405,12 @@ bool Generator::MakeRoom(Running& running) {
   keep = std::min({keep, n_prompt, n_ctx > 4 ? n_ctx - 4 : 0});
   const std::size_t discard = (n - keep) / 2;
   if (job.shift && discard > 0 && cache_.Shift(running.sequence, keep, discard)) return true;
-
-  return FinishJob(running, DoneReason::kLength);
+  FinishJob(running, DoneReason::kLength);
+  return false;
 }
 
-// Hands out what was held back and the final record. Always false: the job has ended.
-bool Generator::FinishJob(Running& running, DoneReason reason) {
+// Hands out what was held back and the final record.
+void Generator::FinishJob(Running& running, DoneReason reason) {
   Piece rest;
   if (!running.filter.HasStopped()) {
     running.parser.Add(running.filter.Flush(), &rest);
@@ -393,22 +432,34 @@ bool Generator::FinishJob(Running& running, DoneReason reason) {
     done.context.insert(done.context.end(), running.answer.begin(), running.answer.end());
   }
   End(running, std::move(done));
-  return false;
 }
 
 void Generator::Emit(Running& running, Piece piece) {
-  if (piece.text.empty() && piece.thinking.empty() && piece.tool_calls.empty() && piece.logprobs.empty()) return;
+  if (piece.text.empty() && piece.thinking.empty() && piece.tool_calls.empty() &&
+      piece.logprobs.empty())
+    return;
   --running.credit;
   config_.sink(running.prepared->id, std::move(piece));
 }
 
 void Generator::End(Running& running, JobEvent last) {
+  const auto self = std::find_if(running_.begin(), running_.end(),
+                                 [&](const auto& r) { return r.get() == &running; });
+  if (self == running_.end()) return;  // it has ended already
   const JobId id = running.prepared->id;
-  const auto self = std::find_if(running_.begin(), running_.end(), [&](const auto& r) { return r.get() == &running; });
   const std::unique_ptr<Running> ended = std::move(*self);
   running_.erase(self);
-  if (ended->sequence.id >= 0) cache_.Keep(std::move(ended->sequence), !running_.empty(), RunningSequences());
+  has_changed_ = true;  // a slot is free
+  if (ended->sequence.id >= 0)
+    cache_.Keep(std::move(ended->sequence), !running_.empty(), RunningSequences());
+  PublishGauges();  // before the last event: who reads them after it finds the job gone
   config_.sink(id, std::move(last));
+}
+
+void Generator::PublishGauges() {
+  n_running_ = static_cast<std::int64_t>(running_.size());
+  n_waiting_ = static_cast<std::int64_t>(waiting_.size());
+  n_parked_bytes_ = cache_.parked_bytes();
 }
 
 }  // namespace corral::engine

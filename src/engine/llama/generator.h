@@ -1,10 +1,13 @@
-// The engine thread of a generating model: it alone owns the llama_context, its sequences and the batch.
+// The engine thread of a generating model: it alone owns the llama_context, its sequences and the
+// batch.
 //
-// One step: take what came in, admit waiting jobs to slots, compose one batch (a token of every running stream that has credit,
-// then chunks of prompts), llama_decode, sample, hand out. A prompt's chunk is bounded by measured time, so that streams never
-// stall long behind it and a cancel waits for one step at most. A job whose prompt begins like one that is being evaluated
+// One step: take what came in, admit waiting jobs to slots, compose one batch (a token of every
+// running stream that has credit, then chunks of prompts), llama_decode, sample, hand out. A
+// prompt's chunk is bounded by measured time, so that streams never stall long behind it and a
+// cancel waits for one step at most. A job whose prompt begins like one that is being evaluated
 // right now waits for that part instead of evaluating it again.
-// Threads: Submit, Cancelled, AddCredit and Counters from any thread; the sink is called on the engine thread.
+// Threads: Submit, Cancelled, AddCredit and Counters from any thread; the sink is called on the
+// engine thread.
 #pragma once
 
 #include <atomic>
@@ -25,6 +28,7 @@
 #include "engine/llama/prompt_builder.h"
 #include "engine/llama/sampler.h"
 #include "engine/llama/sequence_cache.h"
+#include "engine/llama/turn_lock.h"
 #include "engine/text_filter.h"
 
 namespace corral::engine {
@@ -40,11 +44,15 @@ struct PreparedJob {
 
 class Generator {
  public:
-  // `compute` is held during every llama_decode of the process: streams and embeddings take turns on the same cores.
-  // Errors: kNoMemory (cells), kInvalidArgument.
-  static Result<std::unique_ptr<Generator>> Create(const LoadedModel& model, const EngineConfig& config,
-                                                   std::mutex& compute);
-  ~Generator();  // ends all jobs with kCancelled, joins
+  // `compute` is held during every llama_decode of the process: streams and embeddings take turns
+  // on the same cores. Errors: kNoMemory (cells), kInvalidArgument.
+  static Result<std::unique_ptr<Generator>> Create(const LoadedModel& model,
+                                                   const EngineConfig& config, TurnLock& compute);
+  ~Generator();
+
+  // Ends all jobs with kCancelled and joins the thread; nothing may be submitted afterwards.
+  // Idempotent.
+  void Stop();
 
   void Submit(std::unique_ptr<PreparedJob> job);
   // A StopToken of a job has stopped: look at once.
@@ -60,22 +68,24 @@ class Generator {
   using Clock = std::chrono::steady_clock;
   struct Running {
     Running(std::unique_ptr<PreparedJob> job, Sequence begun, int pieces)
-        : prepared(std::move(job)), sequence(std::move(begun)), filter(prepared->prompt.stops),
-          parser(prepared->prompt.syntax), credit(pieces) {}
+        : prepared(std::move(job)),
+          sequence(std::move(begun)),
+          filter(prepared->prompt.stops),
+          parser(prepared->prompt.syntax),
+          credit(pieces) {}
     std::unique_ptr<PreparedJob> prepared;
     Sequence sequence;
     TextFilter filter;
     OutputParser parser;
     int credit;
-    int n_predict = 0;             // most tokens to generate
+    int n_predict = 0;  // most tokens to generate
     std::int64_t n_generated = 0;
     std::int64_t n_reused = 0;
-    Token next = -1;               // sampled, not evaluated yet; -1 while the prompt is evaluated
-    int row = -1;                  // of its logits in the batch that was just decoded
-    std::size_t n_in_batch = 0;    // tokens of it in the batch
+    Token next = -1;             // sampled, not evaluated yet; -1 while the prompt is evaluated
+    int row = -1;                // of its logits in the batch that was just decoded
+    std::size_t n_in_batch = 0;  // tokens of it in the batch
     std::vector<TokenLogprob> held_logprobs;  // of tokens whose text is still held back
-    std::vector<Token> answer;     // only if want_context
-    std::vector<Token> shown_control;         // control tokens that the output parser wants to see
+    std::vector<Token> answer;                // only if want_context
     Clock::time_point started, first_token;
   };
   struct CreditMessage {
@@ -84,8 +94,8 @@ class Generator {
   };
   using Message = std::variant<std::unique_ptr<PreparedJob>, CreditMessage>;
 
-  Generator(const LoadedModel& model, const EngineConfig& config, std::mutex& compute, ContextPtr context, int n_slots,
-            int n_ctx_seq);
+  Generator(const LoadedModel& model, const EngineConfig& config, TurnLock& compute,
+            ContextPtr context, int n_slots, int n_ctx_seq);
 
   void Run();
   bool TakeMessages();  // waits when there is nothing to do; false: stop
@@ -94,20 +104,22 @@ class Generator {
   bool StartJob(std::unique_ptr<PreparedJob> job);
   void ComposeBatch();
   int PrefillBudget(bool has_streams) const;
-  bool Decode();        // false: nothing was evaluated
+  bool Decode();  // false: nothing was evaluated
   void AfterDecode();
-  // The job's next token has been sampled from `row`. False: the job has ended.
-  bool HandOut(Running& running);
+  // Samples the job's next token from `row` and hands it out. The job may have ended then.
+  void HandOut(Running& running);
+  void SampleAndEmit(Running& running);
   bool MakeRoom(Running& running);
-  bool FinishJob(Running& running, DoneReason reason);
+  void FinishJob(Running& running, DoneReason reason);
   void End(Running& running, JobEvent last);
   void Emit(Running& running, Piece piece);
+  void PublishGauges();
   std::vector<const Sequence*> RunningSequences() const;
 
   // Constant after construction.
   const LoadedModel& model_;
   const EngineConfig& config_;
-  std::mutex& compute_;
+  TurnLock& compute_;
   const ContextPtr context_;
   const int n_slots_;
   const int n_ctx_seq_;
@@ -120,6 +132,8 @@ class Generator {
   std::size_t first_prefill_ = 0;  // whose prompt is served first: turns each step
   double prefill_tokens_per_s_ = 0;
   int n_prefill_in_batch_ = 0;
+  bool has_changed_ =
+      false;  // the last step did something: take the next without waiting for a message
 
   std::mutex mutex_;
   std::condition_variable event_;
@@ -127,8 +141,8 @@ class Generator {
   bool is_woken_ = false;       // guarded by mutex_
   bool is_stopping_ = false;    // guarded by mutex_
 
-  std::atomic<std::int64_t> n_evaluated_{0}, n_reused_{0}, n_generated_{0}, n_decodes_{0}, n_running_{0}, n_waiting_{0},
-      n_parked_bytes_{0};
+  std::atomic<std::int64_t> n_evaluated_{0}, n_reused_{0}, n_generated_{0}, n_decodes_{0},
+      n_running_{0}, n_waiting_{0}, n_parked_bytes_{0};
 
   std::jthread thread_;  // last: joined before the state it uses is gone
 };

@@ -3,6 +3,8 @@
 #include <ggml-backend.h>
 #include <llama-ext.h>
 
+#include <algorithm>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -16,6 +18,7 @@
 #include "engine/llama/loaded_model.h"
 #include "engine/llama/prompt_builder.h"
 #include "engine/llama/sampler.h"
+#include "engine/llama/turn_lock.h"
 
 namespace corral::engine {
 namespace {
@@ -39,7 +42,10 @@ void AddMemory(const llama_context* context, ModelFacts* facts) {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(std::unique_ptr<LoadedModel> model, EngineConfig config)
-      : config_(std::move(config)), sink_(std::move(config_.sink)), model_(std::move(model)), builder_(*model_),
+      : config_(std::move(config)),
+        sink_(std::move(config_.sink)),
+        model_(std::move(model)),
+        builder_(*model_),
         prepare_queue_(kPrepareQueue) {
     // Every last event takes the job off the table before the owner hears it.
     config_.sink = [this](JobId id, JobEvent event) {
@@ -81,6 +87,9 @@ class LlamaEngine final : public Engine {
     }
     prepare_queue_.Close();
     prepare_threads_.clear();  // joins; what they held has been answered
+    // Before any member goes: a sink may ask for the counters until the last event.
+    if (generator_) generator_->Stop();
+    if (embedder_) embedder_->Stop();
   }
 
   ModelFacts facts() const override { return facts_; }
@@ -92,11 +101,14 @@ class LlamaEngine final : public Engine {
     }
     Waiting waiting{id, std::move(job), Remember(id)};
     if (prepare_queue_.TryPush(std::move(waiting)) != PushResult::kPushed) {
-      config_.sink(id, Error{Code::kBusy, "server busy, please try again.  maximum pending requests exceeded"});
+      config_.sink(id, Error{Code::kBusy,
+                             "server busy, please try again.  maximum pending requests exceeded"});
     }
   }
 
-  void Submit(JobId id, EmbedJob job) override { embedder_->Submit(id, std::move(job), Remember(id)); }
+  void Submit(JobId id, EmbedJob job) override {
+    embedder_->Submit(id, std::move(job), Remember(id));
+  }
 
   void Cancel(JobId id) override {
     {
@@ -106,6 +118,7 @@ class LlamaEngine final : public Engine {
       job->second.RequestStop(StopReason::kUser);
     }
     if (generator_) generator_->Wake();
+    embedder_->Wake();
   }
 
   void AddCredit(JobId id, int pieces) override {
@@ -115,7 +128,8 @@ class LlamaEngine final : public Engine {
   EngineCounters Counters() const override {
     EngineCounters counters = generator_ ? generator_->Counters() : EngineCounters{};
     counters.prompt_tokens_evaluated += embedder_->n_evaluated();
-    counters.jobs_waiting += embedder_->n_waiting() + static_cast<std::int64_t>(prepare_queue_.Size());
+    counters.jobs_waiting +=
+        embedder_->n_waiting() + static_cast<std::int64_t>(prepare_queue_.Size());
     return counters;
   }
 
@@ -137,7 +151,14 @@ class LlamaEngine final : public Engine {
 
   void Prepare() {
     while (std::optional<Waiting> waiting = prepare_queue_.Pop()) {
-      if (Status status = PrepareOne(*waiting); !status) config_.sink(waiting->id, std::move(status).error());
+      Status status;
+      try {
+        status = PrepareOne(*waiting);
+      } catch (const std::exception&
+                   error) {  // of llama.cpp's, or no memory: this job's end and no other's
+        status = Fail(Code::kInternal, std::string("cannot prepare the prompt: ") + error.what());
+      }
+      if (!status) config_.sink(waiting->id, std::move(status).error());
     }
   }
 
@@ -145,11 +166,13 @@ class LlamaEngine final : public Engine {
     if (waiting.stop.StopRequested()) return Fail(waiting.stop.ToError());
     for (const ChatMessage& message : waiting.job.prompt.messages) {
       if (!message.images.empty()) {
-        return Fail(Code::kInvalidArgument, "image input is not supported - hint: if this is unexpected, you may need to "
-                                            "provide the mmproj");
+        return Fail(Code::kInvalidArgument,
+                    "image input is not supported - hint: if this is unexpected, you may need to "
+                    "provide the mmproj");
       }
     }
-    const int n_ctx = std::min(waiting.job.num_ctx, generator_->n_ctx_seq());
+    const int n_ctx = std::clamp(waiting.job.num_ctx, 1, generator_->n_ctx_seq());
+    waiting.job.num_ctx = n_ctx;
     auto prepared = std::make_unique<PreparedJob>();
     CORRAL_TRY(prepared->prompt, builder_.Build(waiting.job, n_ctx, waiting.stop));
     if (waiting.job.render_only) {
@@ -159,7 +182,8 @@ class LlamaEngine final : public Engine {
       config_.sink(waiting.id, std::move(rendered));
       return {};
     }
-    CORRAL_TRY(prepared->sampler, Sampler::Create(*model_, waiting.job.sampling, prepared->prompt, n_ctx));
+    CORRAL_TRY(prepared->sampler,
+               Sampler::Create(*model_, waiting.job.sampling, prepared->prompt, n_ctx));
     prepared->id = waiting.id;
     prepared->job = std::move(waiting.job);
     prepared->job.prompt = {};  // rendered: its text and images are no longer needed
@@ -173,7 +197,7 @@ class LlamaEngine final : public Engine {
   ModelFacts facts_;
   const std::unique_ptr<LoadedModel> model_;
   PromptBuilder builder_;
-  std::mutex compute_;
+  TurnLock compute_;
 
   std::mutex mutex_;
   std::unordered_map<JobId, StopSource> jobs_;  // guarded by mutex_
@@ -195,7 +219,8 @@ Result<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelFiles& files, EngineC
   if (!files.projectors.empty() || !files.adapters.empty()) {
     Log(LogLevel::kWarn, "projectors and adapters are loaded by a later release and are left out");
   }
-  CORRAL_TRY(std::unique_ptr<LoadedModel> model, LoadedModel::Load(files.model, config.options, config.on_progress));
+  CORRAL_TRY(std::unique_ptr<LoadedModel> model,
+             LoadedModel::Load(files.model, config.options, config.on_progress));
   auto engine = std::make_unique<LlamaEngine>(std::move(model), std::move(config));
   CORRAL_TRY_STATUS(engine->Start());
   return engine;

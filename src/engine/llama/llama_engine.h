@@ -1,4 +1,5 @@
-// The engine on llama.cpp: a prepare pool that renders and tokenises, one generator and one embedder thread.
+// The engine on llama.cpp: a prepare pool that renders and tokenises, one generator and one
+// embedder thread.
 #pragma once
 
 #include "engine/engine.h"

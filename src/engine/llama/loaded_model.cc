@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
+#include <stdexcept>
 #include <utility>
 
 #include "core/host.h"
@@ -14,6 +15,9 @@
 
 namespace corral::engine {
 namespace {
+
+constexpr int kMostThreads = 512;                             // ggml's GGML_MAX_N_THREADS
+constexpr std::size_t kMostTextBytes = std::size_t{1} << 30;  // llama_tokenize counts in int32
 
 std::mutex log_mutex;
 std::string last_error;  // guarded by log_mutex
@@ -35,15 +39,27 @@ void OnLlamaLog(ggml_log_level level, const char* text, void*) {
 
 Result<ggml_type> KvType(const std::string& name) {
   if (name.empty() || name == "f16") return GGML_TYPE_F16;
-  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
-                               GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
+                               GGML_TYPE_Q4_1, GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
     if (name == ggml_type_name(type)) return type;
   }
   return Fail(Code::kInvalidArgument, "unknown KV cache type '" + name + "'");
 }
 
+// SentencePiece with byte tokens and byte-level BPE cover every byte of a text by a token's own
+// bytes.
+std::size_t MaxTokenBytes(const LoadedModel& model) {
+  const enum llama_vocab_type type = llama_vocab_type(model.vocab());
+  if (type != LLAMA_VOCAB_TYPE_SPM && type != LLAMA_VOCAB_TYPE_BPE) return 0;
+  std::size_t most = 0;
+  for (Token token = 0; token < model.n_vocab(); ++token)
+    most = std::max(most, model.TokenText(token, true).size());
+  return most;
+}
+
 bool MentionsMemory(std::string_view text) {
-  return text.find("alloc") != std::string_view::npos || text.find("memory") != std::string_view::npos;
+  return text.find("alloc") != std::string_view::npos ||
+         text.find("memory") != std::string_view::npos;
 }
 
 }  // namespace
@@ -55,8 +71,8 @@ std::string TakeLastLlamaError() {
   return std::exchange(last_error, {});
 }
 
-Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(int model_fd, const LoadOptions& options,
-                                                       const std::function<bool(float)>& on_progress) {
+Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
+    int model_fd, const LoadOptions& options, const std::function<bool(float)>& on_progress) {
   CORRAL_TRY(const gguf::Info info, gguf::ReadFd(model_fd));
   CORRAL_TRY_STATUS(gguf::CheckLoadable(info));
   if (auto type = KvType(options.kv_cache_type); !type) return Fail(std::move(type).error());
@@ -67,12 +83,18 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(int model_fd, const LoadO
     params.main_gpu = options.main_gpu;
     params.split_mode = LLAMA_SPLIT_MODE_NONE;
   }
-  if (options.use_mmap >= 0) params.load_mode = options.use_mmap != 0 ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
-  params.progress_callback = [](float progress, void* user) {
-    const auto& callback = *static_cast<const std::function<bool(float)>*>(user);
-    return !callback || callback(progress);
+  if (options.use_mmap >= 0)
+    params.load_mode = options.use_mmap != 0 ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+  struct Progress {
+    const std::function<bool(float)>& callback;
+    bool is_cancelled = false;
+  } watched{on_progress};
+  params.progress_callback = [](float fraction, void* user) {
+    auto& progress = *static_cast<Progress*>(user);
+    progress.is_cancelled = progress.callback && !progress.callback(fraction);
+    return !progress.is_cancelled;
   };
-  params.progress_callback_user_data = const_cast<std::function<bool(float)>*>(&on_progress);
+  params.progress_callback_user_data = &watched;
 
   // Its own description of the same file: libllama moves the position and closes what it opened.
   const int fd = ::dup(model_fd);
@@ -88,6 +110,10 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(int model_fd, const LoadO
     return Fail(Code::kCorrupt, std::string("unable to load model: ") + error.what());
   }
   std::fclose(file);
+  if (watched.is_cancelled) {
+    llama_model_free(model);
+    return Fail(Code::kCancelled, "the load was ended");
+  }
   if (model == nullptr) {
     const std::string why = TakeLastLlamaError();
     return Fail(MentionsMemory(why) ? Code::kNoMemory : Code::kCorrupt,
@@ -98,43 +124,70 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(int model_fd, const LoadO
   loaded->model_ = model;
   loaded->vocab_ = llama_model_get_vocab(model);
   loaded->options_ = options;
-  loaded->n_threads_ = options.num_thread > 0 ? options.num_thread : ReadHostFacts().ComputeThreads();
+  loaded->n_threads_ = options.num_thread > 0 ? std::min(options.num_thread, kMostThreads)
+                                              : ReadHostFacts().ComputeThreads();
   loaded->is_embedding_ = info.IsEmbeddingModel();
   char causal[8] = "true";
-  llama_model_meta_val_str(model, (std::string(info.Architecture()) + ".attention.causal").c_str(), causal,
-                           sizeof(causal));
+  llama_model_meta_val_str(model, (std::string(info.Architecture()) + ".attention.causal").c_str(),
+                           causal, sizeof(causal));
   loaded->is_encoder_only_ = std::string_view(causal) == "false" || !llama_model_has_decoder(model);
-  loaded->has_positional_cache_ =
-      !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && !loaded->is_encoder_only_;
+  loaded->has_positional_cache_ = !llama_model_is_recurrent(model) &&
+                                  !llama_model_is_hybrid(model) && !loaded->is_encoder_only_;
+  if (!loaded->is_encoder_only_ && llama_model_has_encoder(model)) {
+    return Fail(Code::kCorrupt,
+                "unable to load model: models with an encoder and a decoder are not supported");
+  }
+  char pooling[8] = "0";
+  llama_model_meta_val_str(model, (std::string(info.Architecture()) + ".pooling_type").c_str(),
+                           pooling, sizeof(pooling));
+  if (pooling[0] >= '0' && pooling[0] <= '4' && pooling[1] == '\0') {
+    loaded->pooling_ = static_cast<PoolingType>(pooling[0] - '0');
+  }
+  loaded->max_token_bytes_ = MaxTokenBytes(*loaded);
   return loaded;
 }
 
 LoadedModel::~LoadedModel() { llama_model_free(model_); }
 
 std::int64_t LoadedModel::KvBytesPerToken() const {
-  const std::int64_t head_dim = llama_model_n_embd(model_) / std::max(1, llama_model_n_head(model_));
+  const std::int64_t head_dim =
+      llama_model_n_embd(model_) / std::max(1, llama_model_n_head(model_));
   const std::int64_t kv_heads = std::max(1, llama_model_n_head_kv(model_));
   const ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
-  const auto values = 2 * static_cast<std::int64_t>(llama_model_n_layer(model_)) * kv_heads * head_dim;
+  const auto values =
+      2 * static_cast<std::int64_t>(llama_model_n_layer(model_)) * kv_heads * head_dim;
   return values * static_cast<std::int64_t>(ggml_type_size(type)) / ggml_blck_size(type);
 }
 
-std::vector<Token> LoadedModel::Tokenize(std::string_view text, bool add_special, bool parse_special) const {
+Result<std::vector<Token>> LoadedModel::Tokenize(std::string_view text, bool add_special,
+                                                 bool parse_special) const {
+  if (text.size() > kMostTextBytes)
+    return Fail(Code::kInvalidArgument, "the text is larger than 1 GiB");
   std::vector<Token> tokens(text.size() + 2);
-  const auto length = static_cast<std::int32_t>(text.size());
-  std::int32_t n = llama_tokenize(vocab_, text.data(), length, tokens.data(), static_cast<std::int32_t>(tokens.size()),
-                                  add_special, parse_special);
-  if (n < 0) {
-    tokens.resize(static_cast<std::size_t>(-n));
-    n = llama_tokenize(vocab_, text.data(), length, tokens.data(), -n, add_special, parse_special);
+  const auto tokenize = [&] {
+    return llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()),
+                          tokens.data(), static_cast<std::int32_t>(tokens.size()), add_special,
+                          parse_special);
+  };
+  try {
+    std::int32_t n = tokenize();
+    if (n < 0) {
+      tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(n)));
+      n = tokenize();
+    }
+    tokens.resize(static_cast<std::size_t>(std::max(n, 0)));
+  } catch (const std::out_of_range&) {
+    // A SentencePiece vocabulary without byte tokens, and a text with what it does not know.
+    return Fail(Code::kInvalidArgument, "the model's vocabulary has no tokens for this text");
   }
-  tokens.resize(static_cast<std::size_t>(std::max(n, 0)));
+  tokens.shrink_to_fit();
   return tokens;
 }
 
 std::string LoadedModel::TokenText(Token token, bool special) const {
   std::string text(32, '\0');
-  std::int32_t n = llama_token_to_piece(vocab_, token, text.data(), static_cast<std::int32_t>(text.size()), 0, special);
+  std::int32_t n = llama_token_to_piece(vocab_, token, text.data(),
+                                        static_cast<std::int32_t>(text.size()), 0, special);
   if (n < 0) {
     text.resize(static_cast<std::size_t>(-n));
     n = llama_token_to_piece(vocab_, token, text.data(), -n, 0, special);
@@ -151,10 +204,13 @@ std::string LoadedModel::Detokenize(const std::vector<Token>& tokens) const {
 
 llama_context_params LoadedModel::ContextParams() const {
   llama_context_params params = llama_context_default_params();
-  const ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
+  ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
+  if (ggml_is_quantized(type) && !options_.flash_attention)
+    type = GGML_TYPE_F16;  // needs it; Ollama falls back, too
   params.type_k = type;
   params.type_v = type;
-  params.flash_attn_type = options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_AUTO : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.flash_attn_type =
+      options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_AUTO : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.n_threads = n_threads_;
   params.n_threads_batch = n_threads_;
   params.no_perf = true;

@@ -1,8 +1,9 @@
 // Splits one job's generated text into answer, thinking and tool calls while it streams.
 //
-// With a syntax: llama.cpp's common chat parser reads all text so far, and the difference to the last reading goes out; a tool
-// call goes out once it is whole. Half a call at the end, or output that the parser refuses, is text: nothing is lost.
-// Without: everything is text. One thread: the engine's.
+// With a syntax: llama.cpp's common chat parser reads all text so far, and the difference to the
+// last reading goes out; a tool call goes out once it is whole. Half a call at the end, or output
+// that the parser refuses, is text: nothing is lost. Without: everything is text. One thread: the
+// engine's.
 #pragma once
 
 #include <memory>
@@ -31,8 +32,5 @@ class OutputParser {
   struct State;
   std::unique_ptr<State> state_;  // null: no syntax
 };
-
-// Control tokens (`<tool_call>`, `<think>`) whose text the parser wants to see; others are never shown.
-std::vector<Token> ControlTokensToShow(const LoadedModel& model, const PreparedPrompt& prompt);
 
 }  // namespace corral::engine

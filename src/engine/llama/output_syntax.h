@@ -6,9 +6,9 @@
 namespace corral::engine {
 
 struct OutputSyntax {
-  common_chat_parser_params parser;                     // of llama.cpp's common
-  std::vector<common_grammar_trigger> triggers;         // of a lazy grammar
-  std::vector<std::string> preserved;                   // control tokens that the parser wants to see
+  common_chat_parser_params parser;              // of llama.cpp's common
+  std::vector<common_grammar_trigger> triggers;  // of a lazy grammar
+  std::vector<std::string> preserved;            // control tokens that the parser wants to see
   std::string generation_prompt;
 };
 

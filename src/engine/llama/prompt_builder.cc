@@ -9,35 +9,62 @@
 #include <utility>
 
 #include "engine/llama/output_syntax.h"
+#include "engine/llama/schema_limits.h"
+#include "engine/prompt_cut.h"
 #include "templates/template.h"
 
 namespace corral::engine {
 namespace {
 
-constexpr std::size_t kMaxSchemaBytes = 64 * 1024;
+// A prompt that is larger and surely does not fit is not tokenised in one go, which would take
+// minutes for 100 MB.
+constexpr std::size_t kHugePromptBytes = 4 << 20;
+constexpr std::size_t kPartBytes = 256 * 1024;  // then: of a part
+constexpr std::size_t kSlackBytes =
+    64 * 1024;  // text beside a cut whose tokens may differ from those of the whole
 
 Error TooLong(std::size_t n_tokens, int n_ctx) {
-  return {Code::kInvalidArgument, "request (" + std::to_string(n_tokens) + " tokens) exceeds the available context size (" +
+  return {Code::kInvalidArgument, "request (" + std::to_string(n_tokens) +
+                                      " tokens) exceeds the available context size (" +
                                       std::to_string(n_ctx) + " tokens), try increasing it"};
 }
 
 Error NoRoomWithoutShift() {
   return {Code::kInvalidArgument,
-          "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the "
+          "the prompt is longer than the context length currently available to the model; shorten "
+          "the prompt, adjust the "
           "context length in settings, or use a model with a longer context length"};
+}
+
+// The engine cuts the middle out of a prompt that is too long, unless it came by the model's own
+// template.
+bool IsRefusedWhenTooLong(const GenerateJob& job) {
+  const bool is_native_chat = job.is_chat && job.prompt.kind == PromptSource::Kind::kMessages &&
+                              job.prompt.go_template.empty();
+  return !job.truncate || is_native_chat;
+}
+
+// Where a text may be cut at or before `position`: in front of white space near by, else between
+// code points.
+std::size_t BoundaryBefore(std::string_view text, std::size_t position) {
+  const std::size_t earliest = position > 256 ? position - 256 : 0;
+  for (std::size_t i = position; i > earliest; --i) {
+    if ((text[i] == ' ' || text[i] == '\n') && text[i - 1] != ' ' && text[i - 1] != '\n') return i;
+  }
+  while (position > 0 && (static_cast<unsigned char>(text[position]) & 0xC0) == 0x80) --position;
+  return position;
 }
 
 // GBNF for `format`; empty for free text.
 Result<std::string> GrammarOf(const std::string& format_json) {
   if (format_json.empty()) return std::string();
-  if (format_json.size() > kMaxSchemaBytes) {
-    return Fail(Code::kInvalidArgument, "the JSON schema in format is larger than 64 KiB");
-  }
+  CORRAL_TRY_STATUS(CheckSchema(format_json));
   try {
     const std::string schema = format_json == "\"json\"" ? R"({"type":"object"})" : format_json;
     return json_schema_to_grammar(common_json::parse(schema));
   } catch (const std::exception& error) {
-    return Fail(Code::kInvalidArgument, std::string("failed to compile the JSON schema in format: ") + error.what());
+    return Fail(Code::kInvalidArgument,
+                std::string("failed to compile the JSON schema in format: ") + error.what());
   }
 }
 
@@ -48,7 +75,8 @@ common_chat_msg ToCommon(const ChatMessage& message) {
   out.reasoning_content = message.thinking;
   out.tool_name = message.tool_name;
   out.tool_call_id = message.tool_call_id;
-  for (const ToolCall& call : message.tool_calls) out.tool_calls.push_back({call.name, call.arguments_json, call.id});
+  for (const ToolCall& call : message.tool_calls)
+    out.tool_calls.push_back({call.name, call.arguments_json, call.id});
   return out;
 }
 
@@ -70,7 +98,8 @@ struct PromptBuilder::Rendered {
   std::shared_ptr<const OutputSyntax> syntax;
 };
 
-PromptBuilder::PromptBuilder(const LoadedModel& model) : model_(model), templates_(std::make_unique<Templates>()) {
+PromptBuilder::PromptBuilder(const LoadedModel& model)
+    : model_(model), templates_(std::make_unique<Templates>()) {
   const char* source = llama_model_chat_template(model.model(), nullptr);
   if (source == nullptr) {
     templates_->error = "the model has no chat template";
@@ -87,13 +116,7 @@ PromptBuilder::~PromptBuilder() = default;
 
 bool PromptBuilder::has_chat_template() const { return templates_->jinja != nullptr; }
 
-int CutPromptLength(int n_ctx, int n_keep) {
-  if (n_ctx <= 1) return std::max(n_ctx, 0);
-  const int keep = std::clamp(n_keep, 0, n_ctx - 1);
-  return n_ctx - std::max((n_ctx - keep) / 2, 1);
-}
-
-std::vector<Token> PromptBuilder::TokenizePrompt(const std::string& text) const {
+Result<std::vector<Token>> PromptBuilder::TokenizePrompt(std::string_view text) const {
   std::string_view rest = text;
   const Token bos = llama_vocab_bos(model_.vocab());
   if (llama_vocab_get_add_bos(model_.vocab()) && bos >= 0) {
@@ -104,8 +127,72 @@ std::vector<Token> PromptBuilder::TokenizePrompt(const std::string& text) const 
   return model_.Tokenize(rest, true, true);
 }
 
-Result<PromptBuilder::Rendered> PromptBuilder::RenderMessages(const GenerateJob& job,
-                                                              const std::vector<ChatMessage>& messages) const {
+// Without tokenising: no token stands for more than so many bytes.
+bool PromptBuilder::IsSurelyTooLong(std::string_view text, int n_ctx) const {
+  return model_.max_token_bytes() > 0 &&
+         text.size() / model_.max_token_bytes() > static_cast<std::size_t>(n_ctx);
+}
+
+// With one position left to predict into.
+Result<bool> PromptBuilder::Fits(const std::string& text, int n_ctx) const {
+  if (IsSurelyTooLong(text, n_ctx)) return false;
+  CORRAL_TRY(const std::vector<Token> tokens, TokenizePrompt(text));
+  return tokens.size() <= static_cast<std::size_t>(n_ctx - 1);
+}
+
+int PromptBuilder::TokensToKeep(int n_ctx, int num_keep) const {
+  const std::int64_t bos = llama_vocab_get_add_bos(model_.vocab()) ? 1 : 0;
+  return static_cast<int>(
+      std::clamp<std::int64_t>(num_keep < 0 ? n_ctx : num_keep + bos, 0, n_ctx - 1));
+}
+
+// The beginning and the end of what is too long.
+std::vector<Token> PromptBuilder::CutPrompt(std::vector<Token> tokens, int n_ctx,
+                                            int num_keep) const {
+  const int keep = TokensToKeep(n_ctx, num_keep);
+  const auto length = static_cast<std::ptrdiff_t>(std::max(CutPromptLength(n_ctx, keep), 1));
+  const auto n_all = static_cast<std::ptrdiff_t>(tokens.size());
+  if (n_all <= length) return tokens;
+  const std::ptrdiff_t head = std::min<std::ptrdiff_t>(keep, length - 1);
+  tokens.erase(tokens.begin() + head, tokens.begin() + (n_all - (length - head)));
+  return tokens;
+}
+
+// A huge prompt that surely does not fit. Cut: only its two ends are tokenised, with slack, since
+// what a token is depends on the text around it. Refused: counted part by part, for the error's
+// text.
+Result<std::vector<Token>> PromptBuilder::TokenizeAndCut(std::string_view text, int n_ctx,
+                                                         const GenerateJob& job,
+                                                         const StopToken& stop) const {
+  const std::size_t end_bytes =
+      static_cast<std::size_t>(n_ctx) * model_.max_token_bytes() + kSlackBytes;
+  if (!IsRefusedWhenTooLong(job)) {
+    if (!job.shift) return Fail(NoRoomWithoutShift());
+    if (text.size() > 2 * end_bytes) {
+      const std::string_view head_text = text.substr(0, BoundaryBefore(text, end_bytes));
+      const std::string_view tail_text = text.substr(BoundaryBefore(text, text.size() - end_bytes));
+      CORRAL_TRY(std::vector<Token> tokens, TokenizePrompt(head_text));
+      CORRAL_TRY(const std::vector<Token> tail, model_.Tokenize(tail_text, true, true));
+      tokens.insert(tokens.end(), tail.begin(), tail.end());
+      return CutPrompt(std::move(tokens), n_ctx, job.sampling.num_keep);
+    }
+  }
+  std::vector<Token> tokens;
+  for (std::size_t begin = 0; begin < text.size();) {
+    if (stop.StopRequested()) return Fail(stop.ToError());
+    const std::size_t end =
+        text.size() - begin <= kPartBytes ? text.size() : BoundaryBefore(text, begin + kPartBytes);
+    const std::string_view part = text.substr(begin, end - begin);
+    CORRAL_TRY(const std::vector<Token> more,
+               begin == 0 ? TokenizePrompt(part) : model_.Tokenize(part, false, true));
+    tokens.insert(tokens.end(), more.begin(), more.end());
+    begin = end;
+  }
+  return tokens;
+}
+
+Result<PromptBuilder::Rendered> PromptBuilder::RenderMessages(
+    const GenerateJob& job, const std::vector<ChatMessage>& messages) const {
   Rendered rendered;
   if (!job.prompt.go_template.empty()) {
     templates::RenderInput input;
@@ -119,7 +206,8 @@ Result<PromptBuilder::Rendered> PromptBuilder::RenderMessages(const GenerateJob&
     std::optional<templates::Template> parsed;
     {
       const std::lock_guard lock(templates_->mutex);
-      if (const auto known = templates_->go.find(job.prompt.go_template); known != templates_->go.end()) {
+      if (const auto known = templates_->go.find(job.prompt.go_template);
+          known != templates_->go.end()) {
         parsed = known->second;
       }
     }
@@ -134,7 +222,8 @@ Result<PromptBuilder::Rendered> PromptBuilder::RenderMessages(const GenerateJob&
   }
 
   if (!templates_->jinja) {
-    // No template anywhere: the words of the conversation, so that base models still answer (as Ollama's {{ .Prompt }}).
+    // No template anywhere: the words of the conversation, so that base models still answer (as
+    // Ollama's {{ .Prompt }}).
     for (const ChatMessage& message : messages) {
       if (!rendered.text.empty()) rendered.text += "\n\n";
       rendered.text += message.content;
@@ -184,12 +273,11 @@ Result<PromptBuilder::Rendered> PromptBuilder::RenderFitting(const GenerateJob& 
                                                              const StopToken& stop) const {
   const std::vector<ChatMessage>& all = job.prompt.messages;
   CORRAL_TRY(Rendered whole, RenderMessages(job, all));
-  if (!job.truncate || !job.is_chat || job.prompt.kind != PromptSource::Kind::kMessages || all.size() < 2) return whole;
-  // A token is at least one byte: short prompts need no count.
-  if (whole.text.size() + 1 < static_cast<std::size_t>(n_ctx) ||
-      TokenizePrompt(whole.text).size() <= static_cast<std::size_t>(n_ctx - 1)) {
+  if (!job.truncate || !job.is_chat || job.prompt.kind != PromptSource::Kind::kMessages ||
+      all.size() < 2)
     return whole;
-  }
+  CORRAL_TRY(const bool all_fit, Fits(whole.text, n_ctx));
+  if (all_fit) return whole;
   const auto render_from = [&](std::size_t first) {
     std::vector<ChatMessage> kept;
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -205,7 +293,8 @@ Result<PromptBuilder::Rendered> PromptBuilder::RenderFitting(const GenerateJob& 
     if (stop.StopRequested()) return Fail(stop.ToError());
     const std::size_t middle = too_long + (fits - too_long) / 2;
     CORRAL_TRY(Rendered candidate, render_from(middle));
-    if (TokenizePrompt(candidate.text).size() <= static_cast<std::size_t>(n_ctx - 1)) {
+    CORRAL_TRY(const bool candidate_fits, Fits(candidate.text, n_ctx));
+    if (candidate_fits) {
       fits = middle;
       best = std::move(candidate);
     } else {
@@ -215,7 +304,8 @@ Result<PromptBuilder::Rendered> PromptBuilder::RenderFitting(const GenerateJob& 
   return best;
 }
 
-Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx, const StopToken& stop) const {
+Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx,
+                                            const StopToken& stop) const {
   PreparedPrompt prepared;
   Rendered rendered;
   if (job.prompt.kind == PromptSource::Kind::kRaw) {
@@ -230,15 +320,19 @@ Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx, c
   }
 
   if (job.prompt.context.empty()) {
-    prepared.tokens = TokenizePrompt(rendered.text);
+    const bool is_huge =
+        rendered.text.size() > kHugePromptBytes && IsSurelyTooLong(rendered.text, n_ctx);
+    CORRAL_TRY(prepared.tokens, is_huge ? TokenizeAndCut(rendered.text, n_ctx, job, stop)
+                                        : TokenizePrompt(rendered.text));
   } else {
     for (const Token token : job.prompt.context) {
       if (token < 0 || token >= model_.n_vocab()) {
-        return Fail(Code::kInvalidArgument, "context holds " + std::to_string(token) + ", which is no token of the model");
+        return Fail(Code::kInvalidArgument,
+                    "context holds " + std::to_string(token) + ", which is no token of the model");
       }
     }
     prepared.tokens = job.prompt.context;
-    const std::vector<Token> rest = model_.Tokenize(rendered.text, false, true);
+    CORRAL_TRY(const std::vector<Token> rest, model_.Tokenize(rendered.text, false, true));
     prepared.tokens.insert(prepared.tokens.end(), rest.begin(), rest.end());
   }
   if (prepared.tokens.empty()) {
@@ -248,16 +342,9 @@ Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx, c
   }
 
   if (prepared.tokens.size() > static_cast<std::size_t>(n_ctx - 1)) {
-    const bool is_native_chat =
-        job.is_chat && job.prompt.kind == PromptSource::Kind::kMessages && job.prompt.go_template.empty();
-    if (!job.truncate || is_native_chat) return Fail(TooLong(prepared.tokens.size(), n_ctx));
+    if (IsRefusedWhenTooLong(job)) return Fail(TooLong(prepared.tokens.size(), n_ctx));
     if (!job.shift) return Fail(NoRoomWithoutShift());
-    const int keep = std::clamp(job.sampling.num_keep < 0 ? n_ctx : job.sampling.num_keep +
-                                    (llama_vocab_get_add_bos(model_.vocab()) ? 1 : 0), 0, n_ctx - 1);
-    const auto length = static_cast<std::ptrdiff_t>(std::max(CutPromptLength(n_ctx, keep), 1));
-    const auto n_all = static_cast<std::ptrdiff_t>(prepared.tokens.size());
-    const std::ptrdiff_t head = std::min<std::ptrdiff_t>(keep, length - 1);
-    prepared.tokens.erase(prepared.tokens.begin() + head, prepared.tokens.begin() + (n_all - (length - head)));
+    prepared.tokens = CutPrompt(std::move(prepared.tokens), n_ctx, job.sampling.num_keep);
   }
 
   if (job.render_only) prepared.rendered = rendered.text;
@@ -266,6 +353,12 @@ Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx, c
   prepared.grammar = std::move(rendered.grammar);
   prepared.is_grammar_lazy = rendered.is_grammar_lazy;
   prepared.syntax = std::move(rendered.syntax);
+  if (prepared.syntax) {
+    for (const std::string& text : prepared.syntax->preserved) {
+      CORRAL_TRY(const std::vector<Token> tokens, model_.Tokenize(text, false, true));
+      if (tokens.size() == 1) prepared.shown_control.push_back(tokens.front());
+    }
+  }
   return prepared;
 }
 

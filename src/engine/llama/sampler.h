@@ -1,7 +1,8 @@
 // Chooses the next token of one job from the scores of its last position.
 //
-// llama.cpp's common sampler does the work (penalties, top_k, typical_p, top_p, min_p, temperature, grammar, in its own order);
-// plain greedy decoding takes the best score directly. One thread: the engine's.
+// llama.cpp's common sampler does the work (penalties, top_k, typical_p, top_p, min_p, temperature,
+// grammar, in its own order); plain greedy decoding takes the best score directly. One thread: the
+// engine's.
 #pragma once
 
 #include <llama.h>
@@ -20,7 +21,8 @@ namespace corral::engine {
 class Sampler {
  public:
   // Errors: kInvalidArgument (a grammar that does not compile, an option out of range).
-  static Result<std::unique_ptr<Sampler>> Create(const LoadedModel& model, const SamplingOptions& options,
+  static Result<std::unique_ptr<Sampler>> Create(const LoadedModel& model,
+                                                 const SamplingOptions& options,
                                                  const PreparedPrompt& prompt, int n_ctx);
 
   // Scores of row `row` of the last llama_decode. Remembers the token.

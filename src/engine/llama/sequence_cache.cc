@@ -1,8 +1,8 @@
 #include "engine/llama/sequence_cache.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
-
 
 namespace corral::engine {
 namespace {
@@ -13,12 +13,6 @@ constexpr std::size_t kMinReuse = 4;
 constexpr std::size_t kParkWorth = 32;
 
 }  // namespace
-
-std::size_t CommonPrefix(std::span<const Token> a, std::span<const Token> b) {
-  const std::size_t n = std::min(a.size(), b.size());
-  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first -
-                                  a.begin());
-}
 
 SequenceCache::SequenceCache(llama_context* context, const LoadedModel& model, int n_seq_max,
                              std::int64_t park_budget_bytes)
@@ -66,7 +60,8 @@ SequenceCache::Match SequenceCache::Find(std::span<const Token> prompt,
   return best;
 }
 
-// Whether positions [0, n) can all be attended to by position n: with a sliding window, old cells may be gone.
+// Whether positions [0, n) can all be attended to by position n: with a sliding window, old cells
+// may be gone.
 bool SequenceCache::IsWhole(llama_seq_id id, std::size_t n_tokens) const {
   const llama_pos first = llama_memory_seq_pos_min(memory_, id);
   if (first < 0) return false;
@@ -80,7 +75,8 @@ std::size_t SequenceCache::ReusableNow(std::span<const Token> prompt,
   return Find(prompt, running).n_tokens;
 }
 
-std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt, std::span<const Sequence* const> running) {
+std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt,
+                                             std::span<const Sequence* const> running) {
   Match match = Find(prompt, running);
   Sequence sequence;
 
@@ -99,7 +95,8 @@ std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt, std:
   }
 
   if (match.from == From::kRunning) {
-    llama_memory_seq_cp(memory_, match.running->id, sequence.id, 0, static_cast<llama_pos>(match.n_tokens));
+    llama_memory_seq_cp(memory_, match.running->id, sequence.id, 0,
+                        static_cast<llama_pos>(match.n_tokens));
     sequence.has_shared_cells = true;
   }
   if (match.from == From::kParked) {
@@ -107,7 +104,8 @@ std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt, std:
     match = Find(prompt, {});
     if (match.from == From::kParked) {
       const Parked& parked = *match.parked;
-      if (llama_state_seq_set_data_ext(context_, parked.state.data(), parked.state.size(), sequence.id, 0) == 0) {
+      if (llama_state_seq_set_data_ext(context_, parked.state.data(), parked.state.size(),
+                                       sequence.id, 0) == 0) {
         match.from = From::kNothing;
       } else {
         parked_.splice(parked_.begin(), parked_, match.parked);
@@ -116,20 +114,24 @@ std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt, std:
   }
 
   std::size_t n_reused = match.from == From::kNothing ? 0 : match.n_tokens;
-  if (n_reused == 0 || !llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_reused), -1) ||
+  if (n_reused == 0 ||
+      !llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_reused), -1) ||
       !IsWhole(sequence.id, n_reused)) {
     llama_memory_seq_rm(memory_, sequence.id, -1, -1);
     n_reused = 0;
     sequence.has_shared_cells = false;
   }
   sequence.tokens.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(n_reused));
+  sequence.n_pure = kAllPure;  // what an earlier job's shift left impure has been removed
   return sequence;
 }
 
-void SequenceCache::Keep(Sequence sequence, bool others_run, std::span<const Sequence* const> running) {
+void SequenceCache::Keep(Sequence sequence, bool others_run,
+                         std::span<const Sequence* const> running) {
   const std::size_t n_pure = sequence.PureTokens().size();
   if (n_pure < sequence.tokens.size()) {
-    if (!llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_pure), -1)) sequence.tokens.clear();
+    if (!llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_pure), -1))
+      sequence.tokens.clear();
     sequence.tokens.resize(std::min(n_pure, sequence.tokens.size()));
   }
   if (!model_.has_positional_cache() || sequence.tokens.size() < kMinReuse) {
@@ -165,14 +167,19 @@ void SequenceCache::Park(const Sequence& sequence, std::span<const Sequence* con
   const auto is_known = [&](const std::vector<Token>& tokens) {
     return CommonPrefix(sequence.tokens, tokens) + std::max(kParkWorth, n / 10) > n;
   };
-  if (std::any_of(parked_.begin(), parked_.end(), [&](const Parked& p) { return is_known(p.tokens); })) return;
-  if (std::any_of(running.begin(), running.end(), [&](const Sequence* s) { return is_known(s->tokens); })) return;
+  if (std::any_of(parked_.begin(), parked_.end(),
+                  [&](const Parked& p) { return is_known(p.tokens); }))
+    return;
+  if (std::any_of(running.begin(), running.end(),
+                  [&](const Sequence* s) { return is_known(s->tokens); }))
+    return;
 
   const std::size_t size = llama_state_seq_get_size_ext(context_, sequence.id, 0);
   if (size == 0 || static_cast<std::int64_t>(size) > park_budget_bytes_) return;
   // What this one begins with is contained in it; then the least recently used go.
   for (auto parked = parked_.begin(); parked != parked_.end();) {
-    const bool is_contained = CommonPrefix(sequence.tokens, parked->tokens) == parked->tokens.size();
+    const bool is_contained =
+        CommonPrefix(sequence.tokens, parked->tokens) == parked->tokens.size();
     if (is_contained) parked_bytes_ -= static_cast<std::int64_t>(parked->state.size());
     parked = is_contained ? parked_.erase(parked) : std::next(parked);
   }
@@ -180,26 +187,44 @@ void SequenceCache::Park(const Sequence& sequence, std::span<const Sequence* con
     parked_bytes_ -= static_cast<std::int64_t>(parked_.back().state.size());
     parked_.pop_back();
   }
-  Parked parked{sequence.tokens, std::vector<std::uint8_t>(size)};
-  if (llama_state_seq_get_data_ext(context_, parked.state.data(), size, sequence.id, 0) != size) return;
+  Parked parked{sequence.tokens, SaveState(sequence.id)};
+  if (parked.state.empty()) return;
+  parked_bytes_ += static_cast<std::int64_t>(parked.state.size());
   parked_.push_front(std::move(parked));
-  parked_bytes_ += static_cast<std::int64_t>(size);
 }
 
-// Gives the sequence cells of its own, by way of a copy in host RAM.
+// Empty: nothing to save, or no memory for it. A cache may forget; it must not end the process.
+std::vector<std::uint8_t> SequenceCache::SaveState(llama_seq_id id) const {
+  std::vector<std::uint8_t> state;
+  try {
+    state.resize(llama_state_seq_get_size_ext(context_, id, 0));
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+  if (state.empty() ||
+      llama_state_seq_get_data_ext(context_, state.data(), state.size(), id, 0) != state.size())
+    return {};
+  return state;
+}
+
+// Gives the sequence cells of its own, by way of a copy in host RAM. False: it may have lost its
+// cells, and has no tokens then.
 bool SequenceCache::Unshare(Sequence& sequence) {
   if (!sequence.has_shared_cells) return true;
-  std::vector<std::uint8_t> state(llama_state_seq_get_size_ext(context_, sequence.id, 0));
-  if (state.empty() || llama_state_seq_get_data_ext(context_, state.data(), state.size(), sequence.id, 0) != state.size()) {
-    return false;
-  }
+  const std::vector<std::uint8_t> state = SaveState(sequence.id);
+  if (state.empty()) return false;
   llama_memory_seq_rm(memory_, sequence.id, -1, -1);
   sequence.has_shared_cells = false;
-  return llama_state_seq_set_data_ext(context_, state.data(), state.size(), sequence.id, 0) != 0;
+  if (llama_state_seq_set_data_ext(context_, state.data(), state.size(), sequence.id, 0) != 0)
+    return true;
+  llama_memory_seq_rm(memory_, sequence.id, -1, -1);
+  sequence.tokens.clear();
+  return false;
 }
 
 bool SequenceCache::Shift(Sequence& sequence, std::size_t keep, std::size_t discard) {
-  // A shift moves every sharer of a cell (llama.h): lenders do not know that they lent, so every sequence is unshared.
+  // A shift moves every sharer of a cell (llama.h): lenders do not know that they lent, so every
+  // sequence is unshared.
   sequence.has_shared_cells = true;
   if (!llama_memory_can_shift(memory_) || !Unshare(sequence)) return false;
   const auto first = static_cast<llama_pos>(keep);

@@ -1,0 +1,89 @@
+// A work bench for tests: an engine on a model from memory, and its events, by job.
+//
+// Thread-safe. Everything waits with a bound and fails the test when it passes.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/files.h"
+#include "engine/engine.h"
+
+namespace corral::engine {
+
+inline constexpr std::chrono::seconds kPatience{60};
+
+// All that a job was told.
+struct Story {
+  std::string text;
+  std::vector<TokenLogprob> logprobs;
+  int n_pieces = 0;
+  int n_last = 0;  // must be 1
+  JobEvent last = Error{Code::kInternal, "no last event came"};
+
+  bool IsFinished() const { return std::holds_alternative<Finish>(last); }
+  Finish finish() const { return IsFinished() ? std::get<Finish>(last) : Finish{}; }
+  Error error() const {
+    return std::holds_alternative<Error>(last) ? std::get<Error>(last) : Error{};
+  }
+};
+
+class Bench {
+ public:
+  struct Options {
+    LoadOptions load;
+    int initial_credit = 1 << 20;
+  };
+  static Options Small(int n_slots = 4, int num_ctx = 512);
+  explicit Bench(const std::string& model_bytes, Options options = Small());
+  ~Bench() { engine_.reset(); }
+
+  static Result<std::unique_ptr<Engine>> Load(const std::string& model_bytes, EngineConfig config);
+
+  Engine& engine() { return *engine_; }
+  void Destroy() { engine_.reset(); }
+
+  JobId Submit(GenerateJob job);
+  JobId Submit(EmbedJob job);
+  // Blocks until the job has ended.
+  Story Wait(JobId id);
+  Story Run(GenerateJob job) { return Wait(Submit(std::move(job))); }
+  // Blocks until the job has had so many pieces, or has ended.
+  void WaitForPieces(JobId id, int n_pieces);
+  Story Now(JobId id);
+  std::map<JobId, Story> All();
+
+ private:
+  JobId NextId();
+  bool WaitUntil(std::unique_lock<std::mutex>& lock, const std::function<bool()>& condition);
+
+  std::mutex mutex_;
+  std::condition_variable event_;
+  std::map<JobId, Story> stories_;       // guarded by mutex_
+  std::uint64_t next_id_ = 1;            // guarded by mutex_
+  std::atomic<Engine*> asked_{nullptr};  // engine_, also while it is being destroyed
+  std::unique_ptr<Engine> engine_;       // last: its threads tell stories until it is gone
+};
+
+// Whether two greedy answers are the same, as far as arithmetic can be: the sums of a batch depend
+// on what else is in it, so where the best two tokens are about equal either may win, and the rest
+// is another story.
+void ExpectSameAnswer(const Story& a, const Story& b);
+
+// A greedy job, with the two best scores of each token.
+GenerateJob Greedy(std::string prompt, int num_predict);
+// So many words, the same for the same seed, about a token each.
+std::string Words(int n, unsigned seed);
+
+const std::string& ChatModel();     // tiny llama with ChatML that never ends by itself
+const std::string& EndlessModel();  // tiny llama that never ends by itself
+
+}  // namespace corral::engine
