@@ -161,9 +161,17 @@ class RealConsole final : public Console {
     std::vector<char*> arguments;
     for (std::string& word : copies) arguments.push_back(word.data());
     arguments.push_back(nullptr);
+    // The child hears the signals that a guard blocks here.
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     pid_t pid = 0;
     const int error =
-        posix_spawnp(&pid, words[0].c_str(), nullptr, nullptr, arguments.data(), environ);
+        posix_spawnp(&pid, words[0].c_str(), nullptr, &attributes, arguments.data(), environ);
+    posix_spawnattr_destroy(&attributes);
     if (error != 0) return Fail(ErrnoError(error, words[0]));
     int status = 0;
     while (waitpid(pid, &status, 0) < 0) {

@@ -62,12 +62,14 @@ Repl::Repl(Context& context, Session session)
     : context_(context),
       session_(std::move(session)),
       history_(context.files, HistoryFile(context)),
-      editor_(EditorPrompts{}) {}
+      editor_(EditorPrompts{}),
+      interrupts_(context.console),
+      stop_(interrupts_.Arm()) {}
 
 void Repl::Say(std::string_view line) { Print(std::string(line) + "\n"); }
 
 Status Repl::Run() {
-  if (const Status loaded = LoadModel(context_, session_); !loaded) {
+  if (const Status loaded = LoadModel(context_, session_, stop_); !loaded) {
     if (loaded.error().code == Code::kCancelled) return {};
     return loaded;
   }
@@ -131,6 +133,7 @@ Repl::Input Repl::ReadEntry(std::string* entry) {
         continue;
       }
       keys.clear();
+      stop_ = interrupts_.Arm();  // from here on Ctrl+C is a signal
       static_cast<void>(console.SetRaw(false));
       if (event == LineEditor::Event::kSuspend) {
         console.Suspend();
@@ -242,8 +245,8 @@ Status Repl::Ask(const std::string& question) {
   request.model = session_.model;
   request.messages = session_.messages;
   const Result<StreamedAnswer> answer =
-      StreamAnswer(context_, session_, [&](const Client::OnAnswer& on_answer, StopToken stop) {
-        return context_.client.Chat(request, on_answer, std::move(stop));
+      StreamAnswer(context_, session_, [&](const Client::OnAnswer& on_answer) {
+        return context_.client.Chat(request, on_answer, stop_);
       });
   if (!answer) {
     const std::string& text = answer.error().message;
@@ -420,7 +423,7 @@ Status Repl::OnLoad(const Words& words) {
   Status status = reply ? Status() : Fail(reply.error());
   if (reply) {
     next.Adopt(*reply);
-    status = LoadModel(context_, next);
+    status = LoadModel(context_, next, stop_);
   }
   if (status) {
     session_ = std::move(next);

@@ -63,6 +63,8 @@ class Repl {
   LineEditor editor_;
   Block block_ = Block::kNone;
   std::string block_text_;
+  InterruptStop interrupts_;
+  StopToken stop_;  // of what the newest entry asked for
 };
 
 }  // namespace corral::cli

@@ -73,9 +73,11 @@ Status RunOnce(Context& context, const Session& session, std::string prompt) {
     request.images = std::move(taken.files);
   }
   request.prompt = prompt;
+  InterruptStop interrupts(context.console);
+  const StopToken stop = interrupts.Arm();
   CORRAL_TRY(const StreamedAnswer answer,
-             StreamAnswer(context, session, [&](const Client::OnAnswer& on_answer, StopToken stop) {
-               return context.client.Generate(request, on_answer, std::move(stop));
+             StreamAnswer(context, session, [&](const Client::OnAnswer& on_answer) {
+               return context.client.Generate(request, on_answer, stop);
              }));
   if (answer.was_stopped) return {};
   if (!prompt.empty()) context.console.Out("\n\n");

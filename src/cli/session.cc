@@ -1,5 +1,7 @@
 #include "cli/session.h"
 
+#include <utility>
+
 #include "cli/answer.h"
 #include "cli/progress.h"
 
@@ -24,16 +26,25 @@ int WrapColumns(const Context& context, const Session& session) {
   return context.console.Size(Stream::kOutput).value_or(ScreenSize{}).columns;
 }
 
-Result<StreamedAnswer> StreamAnswer(
-    Context& context, const Session& session,
-    const std::function<Status(const Client::OnAnswer& on_answer, StopToken stop)>& call) {
+InterruptStop::InterruptStop(Console& console)
+    : guard_(console.OnInterrupt([this] {
+        const std::lock_guard lock(mutex_);
+        source_.RequestStop(StopReason::kUser);
+      })) {}
+
+StopToken InterruptStop::Arm() {
+  const std::lock_guard lock(mutex_);
+  source_ = StopSource();
+  return source_.token();
+}
+
+Result<StreamedAnswer> StreamAnswer(Context& context, const Session& session,
+                                    const std::function<Status(const Client::OnAnswer&)>& call) {
   Console& console = context.console;
   AnswerWriter writer({.wrap_columns = WrapColumns(context, session),
                        .hide_thinking = session.hide_thinking,
                        .is_plain = !console.IsTerminal(Stream::kOutput)});
   StreamedAnswer answer;
-  StopSource stop;
-  const auto guard = console.OnInterrupt([&stop] { stop.RequestStop(StopReason::kUser); });
   Progress progress(console);
   progress.Status("");
   const auto on_answer = [&](const AnswerRecord& record) {
@@ -44,7 +55,7 @@ Result<StreamedAnswer> StreamAnswer(
     }
     if (record.is_done) answer.timings = record.timings;
   };
-  const Status status = call(on_answer, stop.token());
+  const Status status = call(on_answer);
   progress.Clear();
   console.Out(writer.End());
   answer.text = writer.text();
@@ -54,18 +65,16 @@ Result<StreamedAnswer> StreamAnswer(
   return answer;
 }
 
-Status LoadModel(Context& context, const Session& session) {
+Status LoadModel(Context& context, const Session& session, StopToken stop) {
   GenerateRequest request;
   request.model = session.model;
   request.keep_alive = session.keep_alive;
   request.options = session.options;
   request.think = session.think;
-  StopSource stop;
-  const auto guard = context.console.OnInterrupt([&stop] { stop.RequestStop(StopReason::kUser); });
   Progress progress(context.console);
   progress.Status("");
   const Status status = context.client.Generate(
-      request, [](const AnswerRecord&) {}, stop.token());
+      request, [](const AnswerRecord&) {}, std::move(stop));
   progress.Clear();
   return status;
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -26,21 +28,34 @@ struct Session : AnswerOptions {
   void Adopt(const ShowReply& reply);
 };
 
+// Ctrl+C as a StopToken, while it lives. Between two requests it ends nothing, in particular not
+// the process.
+class InterruptStop {
+ public:
+  explicit InterruptStop(Console& console);
+  // A new token. Ctrl+C stops the newest one.
+  StopToken Arm();
+
+ private:
+  std::mutex mutex_;
+  StopSource source_;                      // guarded by mutex_
+  std::unique_ptr<InterruptGuard> guard_;  // last: its thread uses the members above
+};
+
 struct StreamedAnswer {
-  bool was_stopped = false;  // by Ctrl+C
+  bool was_stopped = false;
   std::string text;
   std::string thinking;
   Timings timings;
 };
 
-// Writes a streamed answer to stdout as it comes: a spinner until it begins, Ctrl+C ends it. `call`
-// makes the request.
-Result<StreamedAnswer> StreamAnswer(
-    Context& context, const Session& session,
-    const std::function<Status(const Client::OnAnswer& on_answer, StopToken stop)>& call);
+// Writes a streamed answer to stdout as it comes, a spinner until it begins. `call` makes the
+// request; its kCancelled is an answer that was stopped and no error.
+Result<StreamedAnswer> StreamAnswer(Context& context, const Session& session,
+                                    const std::function<Status(const Client::OnAnswer&)>& call);
 
-// Loads the model and waits, with a spinner. Ctrl+C ends the wait with kCancelled.
-Status LoadModel(Context& context, const Session& session);
+// Loads the model and waits, with a spinner. Errors: the server's; kCancelled once `stop` stops.
+Status LoadModel(Context& context, const Session& session, StopToken stop);
 
 // Columns to wrap at; 0: not at all.
 int WrapColumns(const Context& context, const Session& session);

@@ -332,6 +332,29 @@ class ToyTest(CommandLineTest):
         self.assertEqual(chat["messages"][0], {"role": "system", "content": "be brief"})
         self.assertEqual(self.server.bodies("/api/create")[-1]["system"], "be brief")
 
+    def test_ctrl_g_opens_the_users_editor(self):
+        editor = os.path.join(self.home, "editor")
+        with open(editor, "w") as file:
+            file.write("#!/bin/sh\nprintf ' and edited\\n' >> \"$1\"\n")
+        os.chmod(editor, 0o755)
+        terminal = self.terminal("run", "toy", OLLAMA_EDITOR=editor)
+        terminal.expect("Send a message")
+        terminal.send("draft\x07")
+        terminal.expect("draft and edited")
+        terminal.send("\r")
+        terminal.expect("You said: draft and edited")
+        terminal.expect("Send a message")
+        terminal.send("\x04")
+        self.assertEqual(terminal.wait(), 0)
+
+    def test_pull_draws_its_progress_in_place(self):
+        terminal = self.terminal("pull", "gone")
+        self.assertEqual(terminal.wait(), 0)
+        lines = [line.rstrip() for line in render(terminal.output)]
+        self.assertEqual(lines[0], "pulling manifest")
+        self.assertRegex(lines[1], "^pulling abababababab: 100% \u2595\u2588+\u258f   1 KB$")
+        self.assertEqual(lines[2:5], ["verifying sha256 digest", "writing manifest", "success"])
+
     def test_long_answers_wrap_at_words(self):
         terminal = self.terminal("run", "toy", " ".join(["word"] * 40))
         self.assertEqual(terminal.wait(), 0)
