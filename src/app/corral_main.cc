@@ -5,7 +5,6 @@
 #include "app/server.h"
 #include "cli/main.h"
 
-
 #ifndef CORRAL_VERSION
 #error "CORRAL_VERSION comes from the build"
 #endif

@@ -60,7 +60,8 @@ class StopSignals {
       pollfd events[2] = {{fd_.get(), POLLIN, 0}, {wake_fd, POLLIN, 0}};
       if (::poll(events, 2, -1) < 0 && errno != EINTR) return 0;
       signalfd_siginfo info{};
-      if ((events[0].revents & POLLIN) != 0 && ::read(fd_.get(), &info, sizeof(info)) == sizeof(info)) {
+      if ((events[0].revents & POLLIN) != 0 &&
+          ::read(fd_.get(), &info, sizeof(info)) == sizeof(info)) {
         return static_cast<int>(info.ssi_signo);
       }
       if ((events[1].revents & POLLIN) != 0) return 0;
@@ -91,18 +92,21 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
   scheduler::Options options;
   options.worker_program = WorkerProgram(settings);
   options.max_loaded_models =
-      settings.max_loaded_models == 0 ? kAutoLoadedModels : static_cast<int>(std::min<std::uint64_t>(settings.max_loaded_models, 1000));
+      settings.max_loaded_models == 0
+          ? kAutoLoadedModels
+          : static_cast<int>(std::min<std::uint64_t>(settings.max_loaded_models, 1000));
   options.max_queue = static_cast<int>(std::min<std::uint64_t>(settings.max_queue, 1'000'000));
   options.num_parallel = static_cast<int>(std::min<std::uint64_t>(settings.num_parallel, 64));
-  options.default_num_ctx =
-      static_cast<int>(std::min<std::uint64_t>(settings.context_length == 0 ? kAutoContext : settings.context_length, 1U << 30));
+  options.default_num_ctx = static_cast<int>(std::min<std::uint64_t>(
+      settings.context_length == 0 ? kAutoContext : settings.context_length, 1U << 30));
   options.default_keep_alive = settings.keep_alive;
   options.load_timeout = settings.load_timeout;
   options.flash_attention = settings.flash_attention.value_or(true);
   options.kv_cache_type = settings.kv_cache_type;
   options.prefix_cache_bytes =
       settings.prefix_cache_bytes
-          ? static_cast<std::int64_t>(std::min<std::uint64_t>(*settings.prefix_cache_bytes, 1ULL << 50))
+          ? static_cast<std::int64_t>(
+                std::min<std::uint64_t>(*settings.prefix_cache_bytes, 1ULL << 50))
           : std::min(kMostParkedBytes, ReadHostFacts().memory_available_bytes / kParkShare);
   return options;
 }
@@ -118,7 +122,8 @@ int RunServer() {
   const StopSignals signals;
   std::vector<std::string> warnings;
   const Settings settings = ReadSettings(ProcessEnvironment(), EnvironmentNames(), &warnings);
-  ConfigureLog(settings.log_level, settings.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  ConfigureLog(settings.log_level,
+               settings.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
 
   models::StoreOptions store_options;
@@ -128,13 +133,14 @@ int RunServer() {
   if (!store) return Failed(store.error());
 
   Metrics metrics;
-  const auto scheduler =
-      scheduler::MakeScheduler(SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
+  const auto scheduler = scheduler::MakeScheduler(
+      SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
   api::WatchScheduler(metrics, *scheduler);
   api::RequestMetrics request_metrics(metrics);
   std::atomic<bool> is_ready{true};
   http::Router router;
-  api::AddRoutes(router, {**store, *scheduler, settings, metrics, [&is_ready] { return is_ready.load(); }});
+  api::AddRoutes(router,
+                 {**store, *scheduler, settings, metrics, [&is_ready] { return is_ready.load(); }});
 
   http::ServerOptions options;
   options.address = settings.host.host;
@@ -142,15 +148,22 @@ int RunServer() {
   options.max_body_bytes = settings.max_body_bytes;
   options.origins = settings.origins;
   options.allowed_hosts = settings.allowed_hosts;
-  options.on_access = [&request_metrics](const http::Request& request, int status, std::chrono::nanoseconds took) {
+  options.on_access = [&request_metrics](const http::Request& request, int status,
+                                         std::chrono::nanoseconds took) {
     request_metrics.Observe(request.path, status, took);
     Log(LogLevel::kInfo, "request",
-        {{"method", request.method}, {"path", request.path}, {"status", status}, {"took", FormatGoDuration(took)},
-         {"remote", request.remote}, {"id", request.id}});
+        {{"method", request.method},
+         {"path", request.path},
+         {"status", status},
+         {"took", FormatGoDuration(took)},
+         {"remote", request.remote},
+         {"id", request.id}});
   };
   auto server = http::Start(std::move(options), std::move(router));
   if (!server) return Failed(server.error());
-  Log(LogLevel::kInfo, "Listening on " + (*server)->address() + " (version " + std::string(api::kOllamaVersion) + ")",
+  Log(LogLevel::kInfo,
+      "Listening on " + (*server)->address() + " (version " + std::string(api::kOllamaVersion) +
+          ")",
       {{"models", settings.models}});
 
   const int signal = signals.Wait();
@@ -165,7 +178,8 @@ int RunServer() {
     const std::jthread watcher([&] {
       if (signals.Wait(drained.get()) != 0) (*server)->HastenDrain();
     });
-    (*server)->Drain(std::chrono::duration_cast<std::chrono::milliseconds>(settings.shutdown_grace));
+    (*server)->Drain(
+        std::chrono::duration_cast<std::chrono::milliseconds>(settings.shutdown_grace));
     (void)!::write(drain.get(), "x", 1);
   }
   scheduler->Shutdown(kWorkerGrace);

@@ -1,4 +1,5 @@
-// `corral-worker`: one loaded model. Started by the server with its socket and files; not meant for hands.
+// `corral-worker`: one loaded model. Started by the server with its socket and files; not meant for
+// hands.
 #include "engine/llama/llama_engine.h"
 #include "worker/host.h"
 

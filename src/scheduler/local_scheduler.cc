@@ -14,7 +14,8 @@ constexpr std::chrono::seconds kUnloadGrace{2};
 constexpr int kSmallestContext = 4;
 // Memory that a load needs beyond its files: cells and compute buffers, roughly.
 constexpr std::int64_t kLoadOverheadBytes = 512LL << 20;
-constexpr std::string_view kQueueFull = "server busy, please try again.  maximum pending requests exceeded";
+constexpr std::string_view kQueueFull =
+    "server busy, please try again.  maximum pending requests exceeded";
 
 Error ShuttingDown() { return {Code::kBusy, "server is shutting down"}; }
 
@@ -25,7 +26,8 @@ void Add(EngineCounters* sum, const EngineCounters& counters) {
   sum->decode_calls += counters.decode_calls;
 }
 
-// A value that decided the load differs from what is asked for now. Not asked for: anything will do.
+// A value that decided the load differs from what is asked for now. Not asked for: anything will
+// do.
 template <class T>
 bool Differs(const std::optional<T>& loaded, const std::optional<T>& asked) {
   return asked.has_value() && asked != loaded;
@@ -33,7 +35,8 @@ bool Differs(const std::optional<T>& loaded, const std::optional<T>& asked) {
 
 }  // namespace
 
-LocalScheduler::LocalScheduler(Options options, std::shared_ptr<worker::Launcher> launcher, Surroundings surroundings)
+LocalScheduler::LocalScheduler(Options options, std::shared_ptr<worker::Launcher> launcher,
+                               Surroundings surroundings)
     : options_(std::move(options)),
       launcher_(std::move(launcher)),
       surroundings_(std::move(surroundings)),
@@ -59,7 +62,8 @@ void LocalScheduler::Post(Message message) {
 
 template <class T>
 T LocalScheduler::Ask(std::function<T()> question) {
-  auto answer = std::make_shared<std::promise<T>>();  // shared: the message may outlive the wait on shutdown
+  auto answer =
+      std::make_shared<std::promise<T>>();  // shared: the message may outlive the wait on shutdown
   auto future = answer->get_future();
   Post([answer, question = std::move(question)] { answer->set_value(question()); });
   return future.get();
@@ -100,11 +104,12 @@ Clock::time_point LocalScheduler::ExpiryOf(const Entry& entry) const {
   return begin + std::chrono::duration_cast<Clock::duration>(entry.keep_alive);
 }
 
-// --- messages from other threads ---------------------------------------------------------------------------------------
+// --- messages from other threads
+// ---------------------------------------------------------------------------------------
 
 void LocalScheduler::Acquire(ModelRequest request, StopToken stop, OnLease on_lease) {
-  auto waiting = std::make_shared<std::unique_ptr<Waiting>>(
-      std::make_unique<Waiting>(Waiting{std::move(request), std::move(stop), std::move(on_lease), nullptr}));
+  auto waiting = std::make_shared<std::unique_ptr<Waiting>>(std::make_unique<Waiting>(
+      Waiting{std::move(request), std::move(stop), std::move(on_lease), nullptr}));
   Post([this, waiting] { OnAcquire(std::move(*waiting)); });
 }
 
@@ -133,16 +138,18 @@ std::vector<LoadedModel> LocalScheduler::Loaded() {
       model.worker_pid = entry.worker->pid();
       const Clock::time_point expiry = ExpiryOf(entry);
       model.is_forever = expiry == Clock::time_point::max();
-      model.expires_at = model.is_forever
-                             ? std::chrono::system_clock::time_point::max()
-                             : wall_now + std::chrono::duration_cast<std::chrono::system_clock::duration>(
-                                              expiry - surroundings_.now());
+      model.expires_at =
+          model.is_forever
+              ? std::chrono::system_clock::time_point::max()
+              : wall_now + std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                               expiry - surroundings_.now());
       model.details = entry.loaded_for.details;
       model.counters = entry.worker->counters();
       models.push_back(std::move(model));
     }
-    std::stable_sort(models.begin(), models.end(),
-                     [](const LoadedModel& a, const LoadedModel& b) { return a.expires_at > b.expires_at; });
+    std::stable_sort(models.begin(), models.end(), [](const LoadedModel& a, const LoadedModel& b) {
+      return a.expires_at > b.expires_at;
+    });
     return models;
   });
 }
@@ -174,7 +181,8 @@ void LocalScheduler::Shutdown(std::chrono::milliseconds grace) {
     is_admitting_ = false;
     for (auto& waiting : std::exchange(waiting_, {})) waiting->on_lease(Fail(ShuttingDown()));
     for (Entry& entry : entries_) {
-      for (auto& waiting : std::exchange(entry.waiters, {})) waiting->on_lease(Fail(ShuttingDown()));
+      for (auto& waiting : std::exchange(entry.waiters, {}))
+        waiting->on_lease(Fail(ShuttingDown()));
       Evict(entry, grace);
     }
     return true;
@@ -195,7 +203,8 @@ void LocalScheduler::Poke() {
   Ask<bool>([] { return true; });  // what the first one set off has been looked at
 }
 
-// --- on the scheduler's thread -----------------------------------------------------------------------------------------
+// --- on the scheduler's thread
+// -----------------------------------------------------------------------------------------
 
 void LocalScheduler::OnAcquire(std::unique_ptr<Waiting> waiting) {
   if (!is_admitting_) {
@@ -207,7 +216,8 @@ void LocalScheduler::OnAcquire(std::unique_ptr<Waiting> waiting) {
     waiting->on_lease(Fail(Code::kBusy, std::string(kQueueFull)));
     return;
   }
-  waiting->on_stop = std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
+  waiting->on_stop =
+      std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
   waiting_.push_back(std::move(waiting));
 }
 
@@ -246,7 +256,8 @@ bool LocalScheduler::TryServe(std::unique_ptr<Waiting>& waiting) {
   if (entry == nullptr) return StartLoad(waiting);
   if (entry->state == State::kStopping || entry->must_go) return false;
   if (!CanServe(*entry, waiting->request)) {
-    if (entry->state == State::kReady) entry->must_go = true;  // goes when its leases have ended; then this one loads
+    if (entry->state == State::kReady)
+      entry->must_go = true;  // goes when its leases have ended; then this one loads
     return false;
   }
   if (entry->state == State::kLoading) {
@@ -255,7 +266,8 @@ bool LocalScheduler::TryServe(std::unique_ptr<Waiting>& waiting) {
       return true;
     }
     if (!waiting->on_stop) {
-      waiting->on_stop = std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
+      waiting->on_stop =
+          std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
     }
     entry->waiters.push_back(std::move(waiting));
     return true;
@@ -271,8 +283,8 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
     return true;
   }
   // One load at a time: two would halve each other's disk and cores.
-  const bool is_loading =
-      std::any_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.state == State::kLoading; });
+  const bool is_loading = std::any_of(entries_.begin(), entries_.end(),
+                                      [](const Entry& e) { return e.state == State::kLoading; });
   if (is_loading || !MakeRoom(waiting->request)) return false;
 
   const ModelRequest& request = waiting->request;
@@ -300,20 +312,22 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
   };
   callbacks.on_gone = [this, id] { Post([this, id] { OnGone(id); }); };
   auto worker = launcher_->Start(
-      launch, std::chrono::duration_cast<std::chrono::milliseconds>(options_.load_timeout), std::move(callbacks));
+      launch, std::chrono::duration_cast<std::chrono::milliseconds>(options_.load_timeout),
+      std::move(callbacks));
   if (!worker) {
     waiting->on_lease(Fail(std::move(worker).error().Within("start a worker")));
     return true;
   }
-  Log(LogLevel::kInfo, "loading model", {{"model", request.name}, {"num_ctx", launch.options.num_ctx},
-                                         {"pid", (*worker)->pid()}});
+  Log(LogLevel::kInfo, "loading model",
+      {{"model", request.name}, {"num_ctx", launch.options.num_ctx}, {"pid", (*worker)->pid()}});
   Entry& entry = entries_.emplace_back();
   entry.id = id;
   entry.loaded_for = request;
   entry.worker = std::move(*worker);
   entry.keep_alive = request.keep_alive.value_or(options_.default_keep_alive);
   if (!waiting->on_stop) {
-    waiting->on_stop = std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
+    waiting->on_stop =
+        std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
   }
   entry.waiters.push_back(std::move(waiting));
   return true;
@@ -322,27 +336,35 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
 // Whether one more model may be loaded now; starts an eviction where that is what it takes.
 bool LocalScheduler::MakeRoom(const ModelRequest& request) {
   const bool is_full = static_cast<int>(entries_.size()) >= std::max(options_.max_loaded_models, 1);
-  const std::int64_t free_bytes = surroundings_.free_memory_bytes ? surroundings_.free_memory_bytes()
-                                                                  : ReadHostFacts().memory_available_bytes;
-  const bool is_short = !entries_.empty() && free_bytes > 0 && request.file_bytes + kLoadOverheadBytes > free_bytes;
+  const std::int64_t free_bytes = surroundings_.free_memory_bytes
+                                      ? surroundings_.free_memory_bytes()
+                                      : ReadHostFacts().memory_available_bytes;
+  const bool is_short =
+      !entries_.empty() && free_bytes > 0 && request.file_bytes + kLoadOverheadBytes > free_bytes;
   if (!is_full && !is_short) return true;
   // A place is being made already?
-  if (std::any_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.state == State::kStopping; })) {
+  if (std::any_of(entries_.begin(), entries_.end(),
+                  [](const Entry& e) { return e.state == State::kStopping; })) {
     return false;
   }
   if (Entry* victim = LongestIdle()) {
-    Log(LogLevel::kInfo, "evicting model", {{"model", victim->loaded_for.name}, {"for", request.name}});
+    Log(LogLevel::kInfo, "evicting model",
+        {{"model", victim->loaded_for.name}, {"for", request.name}});
     Evict(*victim, kUnloadGrace);
     return false;
   }
-  // All are busy. Too little memory is no reason to wait behind them: the worker's own allocation decides.
+  // All are busy. Too little memory is no reason to wait behind them: the worker's own allocation
+  // decides.
   return !is_full;
 }
 
-// Among idle models the one that has been so longest; one that is kept for ever only if there is no other.
+// Among idle models the one that has been so longest; one that is kept for ever only if there is no
+// other.
 LocalScheduler::Entry* LocalScheduler::LongestIdle() {
   Entry* best = nullptr;
-  const auto rank = [](const Entry& e) { return std::pair(e.keep_alive == kForever, e.idle_since); };
+  const auto rank = [](const Entry& e) {
+    return std::pair(e.keep_alive == kForever, e.idle_since);
+  };
   for (Entry& entry : entries_) {
     if (entry.state != State::kReady || entry.leases > 0) continue;
     if (best == nullptr || rank(entry) < rank(*best)) best = &entry;
@@ -365,9 +387,12 @@ void LocalScheduler::OnLoaded(EntryId id, Result<ModelFacts> result) {
   entry->facts = *result;
   entry->idle_since = surroundings_.now();
   entry->shown_num_ctx = NumCtx(entry->loaded_for);
-  if (entry->facts.n_ctx_seq > 0) entry->shown_num_ctx = std::min(entry->shown_num_ctx, entry->facts.n_ctx_seq);
+  if (entry->facts.n_ctx_seq > 0)
+    entry->shown_num_ctx = std::min(entry->shown_num_ctx, entry->facts.n_ctx_seq);
   Log(LogLevel::kInfo, "model loaded",
-      {{"model", entry->loaded_for.name}, {"slots", result->n_slots}, {"threads", result->n_threads},
+      {{"model", entry->loaded_for.name},
+       {"slots", result->n_slots},
+       {"threads", result->n_threads},
        {"bytes", result->size_bytes}});
   for (auto& waiting : waiters) {
     if (waiting->stop.StopRequested()) {
@@ -379,7 +404,8 @@ void LocalScheduler::OnLoaded(EntryId id, Result<ModelFacts> result) {
 }
 
 void LocalScheduler::OnGone(EntryId id) {
-  const auto entry = std::find_if(entries_.begin(), entries_.end(), [id](const Entry& e) { return e.id == id; });
+  const auto entry =
+      std::find_if(entries_.begin(), entries_.end(), [id](const Entry& e) { return e.id == id; });
   if (entry == entries_.end()) return;
   Add(&gone_counters_, entry->worker->counters());
   for (auto& waiting : std::exchange(entry->waiters, {})) {
@@ -413,7 +439,8 @@ void LocalScheduler::Grant(Entry& entry, std::unique_ptr<Waiting> waiting) {
 void LocalScheduler::ExpireIdle() {
   const Clock::time_point now = surroundings_.now();
   for (Entry& entry : entries_) {
-    if (entry.state == State::kReady && entry.leases == 0 && ExpiryOf(entry) <= now) Evict(entry, kUnloadGrace);
+    if (entry.state == State::kReady && entry.leases == 0 && ExpiryOf(entry) <= now)
+      Evict(entry, kUnloadGrace);
   }
 }
 
@@ -426,12 +453,16 @@ bool LocalScheduler::CanServe(const Entry& entry, const ModelRequest& request) c
   const ModelRequest& loaded = entry.loaded_for;
   if (request.adapters != loaded.adapters || request.projectors != loaded.projectors) return false;
   if (request.num_ctx) {
-    const int have = entry.state == State::kReady && entry.facts.n_ctx_seq > 0 ? entry.facts.n_ctx_seq : NumCtx(loaded);
+    const int have = entry.state == State::kReady && entry.facts.n_ctx_seq > 0
+                         ? entry.facts.n_ctx_seq
+                         : NumCtx(loaded);
     if (NumCtx(request) > have) return false;
   }
-  const bool wants_other_gpu_share = request.num_gpu && *request.num_gpu >= 0 && request.num_gpu != loaded.num_gpu;
+  const bool wants_other_gpu_share =
+      request.num_gpu && *request.num_gpu >= 0 && request.num_gpu != loaded.num_gpu;
   return !wants_other_gpu_share && !Differs(loaded.num_batch, request.num_batch) &&
-         !Differs(loaded.main_gpu, request.main_gpu) && !Differs(loaded.num_thread, request.num_thread) &&
+         !Differs(loaded.main_gpu, request.main_gpu) &&
+         !Differs(loaded.num_thread, request.num_thread) &&
          !Differs(loaded.use_mmap, request.use_mmap);
 }
 
@@ -441,7 +472,8 @@ int LocalScheduler::NumCtx(const ModelRequest& request) const {
 }
 
 LocalScheduler::Entry* LocalScheduler::Find(EntryId id) {
-  const auto found = std::find_if(entries_.begin(), entries_.end(), [id](const Entry& e) { return e.id == id; });
+  const auto found =
+      std::find_if(entries_.begin(), entries_.end(), [id](const Entry& e) { return e.id == id; });
   return found == entries_.end() ? nullptr : &*found;
 }
 
@@ -458,9 +490,11 @@ int LocalScheduler::CountWaiting() const {
   return static_cast<int>(n);
 }
 
-std::unique_ptr<Scheduler> MakeScheduler(Options options, std::shared_ptr<worker::Launcher> launcher,
+std::unique_ptr<Scheduler> MakeScheduler(Options options,
+                                         std::shared_ptr<worker::Launcher> launcher,
                                          Surroundings surroundings) {
-  return std::make_unique<LocalScheduler>(std::move(options), std::move(launcher), std::move(surroundings));
+  return std::make_unique<LocalScheduler>(std::move(options), std::move(launcher),
+                                          std::move(surroundings));
 }
 
 }  // namespace corral::scheduler

@@ -16,7 +16,8 @@ namespace corral::scheduler {
 
 class LocalScheduler final : public Scheduler {
  public:
-  LocalScheduler(Options options, std::shared_ptr<worker::Launcher> launcher, Surroundings surroundings);
+  LocalScheduler(Options options, std::shared_ptr<worker::Launcher> launcher,
+                 Surroundings surroundings);
   ~LocalScheduler() override;
 
   void Acquire(ModelRequest request, StopToken stop, OnLease on_lease) override;
@@ -39,7 +40,8 @@ class LocalScheduler final : public Scheduler {
     OnLease on_lease;
     std::unique_ptr<StopCallback> on_stop;
   };
-  // kLoading -> kReady -> kStopping -> gone from the table; kLoading and kReady also go when the worker dies.
+  // kLoading -> kReady -> kStopping -> gone from the table; kLoading and kReady also go when the
+  // worker dies.
   enum class State { kLoading, kReady, kStopping };
   struct Entry {
     EntryId id = 0;
@@ -49,9 +51,9 @@ class LocalScheduler final : public Scheduler {
     ModelFacts facts;
     std::chrono::nanoseconds keep_alive{0};
     int leases = 0;
-    int shown_num_ctx = 0;            // of the newest request
-    Clock::time_point idle_since;     // while leases == 0
-    bool must_go = false;             // as soon as it is idle: replaced or unloaded
+    int shown_num_ctx = 0;                          // of the newest request
+    Clock::time_point idle_since;                   // while leases == 0
+    bool must_go = false;                           // as soon as it is idle: replaced or unloaded
     std::vector<std::unique_ptr<Waiting>> waiters;  // while kLoading
   };
 
@@ -96,8 +98,9 @@ class LocalScheduler final : public Scheduler {
 
   std::mutex mutex_;
   std::condition_variable event_;
-  std::deque<Message> inbox_;  // guarded by mutex_; bounded by the callers: connections, workers and leases
-  bool is_closed_ = false;     // guarded by mutex_
+  std::deque<Message>
+      inbox_;  // guarded by mutex_; bounded by the callers: connections, workers and leases
+  bool is_closed_ = false;  // guarded by mutex_
 
   std::jthread thread_;
 };

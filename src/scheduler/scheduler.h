@@ -1,11 +1,13 @@
 // Which models are loaded, who may use them, and when they go.
 //
-// One thread owns the table of workers, the memory ledger and the waiting list; everything else sends it messages.
-// Loads on demand, one at a time per device; keeps a model for its keep-alive after its last lease ended; within
-// OLLAMA_MAX_LOADED_MODELS the longest idle model makes room. A load belongs to the scheduler: a client that leaves does not
-// abort it while others wait for it. Every Acquire is answered exactly once.
+// One thread owns the table of workers, the memory ledger and the waiting list; everything else
+// sends it messages. Loads on demand, one at a time per device; keeps a model for its keep-alive
+// after its last lease ended; within OLLAMA_MAX_LOADED_MODELS the longest idle model makes room. A
+// load belongs to the scheduler: a client that leaves does not abort it while others wait for it.
+// Every Acquire is answered exactly once.
 //
-// Thread-safe. Callbacks run on the scheduler's thread (or on the caller's for an error at once): they must not block.
+// Thread-safe. Callbacks run on the scheduler's thread (or on the caller's for an error at once):
+// they must not block.
 #pragma once
 
 #include <chrono>
@@ -27,13 +29,13 @@ inline constexpr std::chrono::nanoseconds kForever = std::chrono::nanoseconds::m
 
 // A model as a request needs it: what decides whether a loaded one can serve it.
 struct ModelRequest {
-  std::string name;                    // as shown by ps: the short name with its tag
-  std::string digest;                  // hex of the manifest, shown by ps
-  std::filesystem::path model;         // GGUF blob: the key. Tags that share it share a worker
+  std::string name;             // as shown by ps: the short name with its tag
+  std::string digest;           // hex of the manifest, shown by ps
+  std::filesystem::path model;  // GGUF blob: the key. Tags that share it share a worker
   std::vector<std::filesystem::path> projectors;
   std::vector<std::filesystem::path> adapters;
-  std::int64_t file_bytes = 0;         // of all these files: the first guess of the memory needed
-  int n_ctx_train = 0;                 // 0: unknown
+  std::int64_t file_bytes = 0;  // of all these files: the first guess of the memory needed
+  int n_ctx_train = 0;          // 0: unknown
   bool is_embedding = false;
   // Explicit values only; unset means "the server decides".
   std::optional<int> num_ctx, num_batch, num_gpu, main_gpu, num_thread;
@@ -48,8 +50,12 @@ struct ModelRequest {
 class Lease {
  public:
   Lease() = default;
-  Lease(std::shared_ptr<worker::Worker> worker, ModelFacts facts, int num_ctx, std::function<void()> release)
-      : worker_(std::move(worker)), facts_(facts), num_ctx_(num_ctx), release_(std::move(release)) {}
+  Lease(std::shared_ptr<worker::Worker> worker, ModelFacts facts, int num_ctx,
+        std::function<void()> release)
+      : worker_(std::move(worker)),
+        facts_(facts),
+        num_ctx_(num_ctx),
+        release_(std::move(release)) {}
   Lease(Lease&& other) noexcept { *this = std::move(other); }
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
@@ -88,7 +94,8 @@ struct LoadedModel {
   int num_ctx = 0;
   int leases = 0;
   pid_t worker_pid = 0;
-  // now + keep-alive while leased; the clock's largest value if is_forever (its type ends before what the wire shows).
+  // now + keep-alive while leased; the clock's largest value if is_forever (its type ends before
+  // what the wire shows).
   std::chrono::system_clock::time_point expires_at;
   bool is_forever = false;
   std::shared_ptr<const void> details;
@@ -98,8 +105,8 @@ struct LoadedModel {
 struct Options {
   std::filesystem::path worker_program;
   int max_loaded_models = 3;
-  int max_queue = 512;              // requests that wait for a load or a place; 0: none may wait
-  int num_parallel = 0;             // 0: the scheduler decides
+  int max_queue = 512;   // requests that wait for a load or a place; 0: none may wait
+  int num_parallel = 0;  // 0: the scheduler decides
   int default_num_ctx = 4096;
   std::chrono::nanoseconds default_keep_alive = std::chrono::minutes(5);
   std::chrono::nanoseconds load_timeout = std::chrono::minutes(5);  // without progress; <= 0: none
@@ -114,14 +121,17 @@ class Scheduler {
 
   virtual ~Scheduler() = default;
 
-  // Answers once: a Lease, or kBusy (Ollama's text: "server busy, please try again.  maximum pending requests exceeded"),
-  // kCancelled (stop), kNoMemory, kCorrupt, kDeadline, kInternal. May start a worker.
+  // Answers once: a Lease, or kBusy (Ollama's text: "server busy, please try again.  maximum
+  // pending requests exceeded"), kCancelled (stop), kNoMemory, kCorrupt, kDeadline, kInternal. May
+  // start a worker.
   virtual void Acquire(ModelRequest request, StopToken stop, OnLease on_lease) = 0;
 
-  // Sets the keep-alive of the loaded model with this GGUF to 0: it goes when its leases have ended. Not loaded: nothing.
+  // Sets the keep-alive of the loaded model with this GGUF to 0: it goes when its leases have
+  // ended. Not loaded: nothing.
   virtual void Unload(const std::filesystem::path& model) = 0;
 
-  // A snapshot, latest expiry first. Waits for the scheduler's thread (microseconds, it never blocks).
+  // A snapshot, latest expiry first. Waits for the scheduler's thread (microseconds, it never
+  // blocks).
   virtual std::vector<LoadedModel> Loaded() = 0;
 
   // Counters summed over all workers that ever ran, for /metrics.
@@ -144,7 +154,8 @@ struct Surroundings {
 };
 
 // Runs until destroyed (which is Shutdown(0)).
-std::unique_ptr<Scheduler> MakeScheduler(Options options, std::shared_ptr<worker::Launcher> launcher,
+std::unique_ptr<Scheduler> MakeScheduler(Options options,
+                                         std::shared_ptr<worker::Launcher> launcher,
                                          Surroundings surroundings = {});
 
 }  // namespace corral::scheduler

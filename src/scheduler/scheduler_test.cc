@@ -61,7 +61,8 @@ class FakeWorker final : public worker::Worker {
 
 class FakeLauncher final : public worker::Launcher {
  public:
-  Result<std::shared_ptr<worker::Worker>> Start(const worker::Launch& launch, std::chrono::milliseconds,
+  Result<std::shared_ptr<worker::Worker>> Start(const worker::Launch& launch,
+                                                std::chrono::milliseconds,
                                                 Callbacks callbacks) override {
     if (must_fail) return Fail(Code::kNotFound, "no such program");
     auto worker = std::make_shared<FakeWorker>(launch, std::move(callbacks));
@@ -91,14 +92,16 @@ class SchedulerTest : public testing::Test {
  protected:
   void Make(Options options = {}) {
     scheduler_ = MakeScheduler(options, launcher_,
-                               {.now = [this] { return Clock::time_point(now_.load()); }, .free_memory_bytes = [this] { return free_memory_.load(); }});
+                               {.now = [this] { return Clock::time_point(now_.load()); },
+                                .free_memory_bytes = [this] { return free_memory_.load(); }});
   }
   void Advance(std::chrono::nanoseconds time) {
     now_ = now_.load() + std::chrono::duration_cast<Clock::duration>(time);
     scheduler_->Poke();
   }
   void Ask(ModelRequest request, StopToken stop = {}) {
-    scheduler_->Acquire(std::move(request), std::move(stop), [this](Result<Lease> lease) { answers_.Push(std::move(lease)); });
+    scheduler_->Acquire(std::move(request), std::move(stop),
+                        [this](Result<Lease> lease) { answers_.Push(std::move(lease)); });
   }
   Result<Lease> Answer() {
     auto answer = answers_.Pop(Clock::now() + kPatience);
@@ -151,7 +154,8 @@ TEST_F(SchedulerTest, UnloadsAfterTheKeepAliveOfTheLastLease) {
   {
     const Lease lease = Get(Model("m"));
     Advance(minutes(60));
-    EXPECT_EQ(LoadedNames(), std::vector<std::string>{"m"}) << "the clock does not run while leased";
+    EXPECT_EQ(LoadedNames(), std::vector<std::string>{"m"})
+        << "the clock does not run while leased";
   }
   scheduler_->Poke();
   Advance(minutes(4));
@@ -266,7 +270,8 @@ TEST_F(SchedulerTest, RefusesWithOllamasTextWhenTheQueueIsFull) {
   auto refused = Answer();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kBusy);
-  EXPECT_EQ(refused.error().message, "server busy, please try again.  maximum pending requests exceeded");
+  EXPECT_EQ(refused.error().message,
+            "server busy, please try again.  maximum pending requests exceeded");
 }
 
 TEST_F(SchedulerTest, AnswersACancelledRequestAndGoesOnLoading) {
@@ -316,7 +321,8 @@ TEST_F(SchedulerTest, StartsANewWorkerAfterOneDied) {
   const Lease next = Get(Model("m"));
   EXPECT_EQ(launcher_->n_started, 2);
   EXPECT_TRUE(next.worker().IsAlive());
-  EXPECT_EQ(scheduler_->TotalCounters().prompt_tokens_evaluated, 20) << "the dead one's counters stay in the sum";
+  EXPECT_EQ(scheduler_->TotalCounters().prompt_tokens_evaluated, 20)
+      << "the dead one's counters stay in the sum";
 }
 
 TEST_F(SchedulerTest, ServesASmallerContextWithoutAReload) {
