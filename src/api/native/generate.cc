@@ -23,7 +23,8 @@ http::Task<Answer<Loaded>> Load(http::Exchange& exchange, const Services& servic
       ToModelRequest(std::move(model), options, request.keep_alive, services.settings.go_template);
   Answer<scheduler::Lease> lease = co_await AcquireLease(exchange, services, std::move(asked));
   if (!lease) co_return Refuse(std::move(lease).error());
-  co_return Loaded{*std::move(lease), std::move(options), Elapsed(exchange)};
+  Loaded loaded{*std::move(lease), std::move(options), Elapsed(exchange)};
+  co_return loaded;
 }
 
 Recorder GenerateRecorder(std::string model, int n_images) {

@@ -260,6 +260,7 @@ TEST_F(GenerateTest, EndsAStreamWithAnErrorLine) {
 
 TEST_F(GenerateTest, CancelsTheJobOfALostClientAndKeepsTheLeaseUntilItEnded) {
   AddModel("tiny");
+  auto exchange = Exchange("POST", "/api/generate", R"({"model":"tiny","prompt":"Hi"})");
   int n_leases_at_end = -1;
   OnSubmit([&](FakeWorker& worker, JobId, worker::Job&, worker::EventSink sink) {
     worker.OnCancel([&, sink] {
@@ -267,9 +268,9 @@ TEST_F(GenerateTest, CancelsTheJobOfALostClientAndKeepsTheLeaseUntilItEnded) {
       sink(Text("late"));
       sink(Error{Code::kCancelled, "cancelled"});
     });
-    for (int i = 0; i < 3; ++i) sink(Text("a"));
+    exchange->on_write = [sink] { sink(Text("next")); };
+    sink(Text("first"));
   });
-  auto exchange = Exchange("POST", "/api/generate", R"({"model":"tiny","prompt":"Hi"})");
   exchange->n_writes_until_gone = 1;
   Run(*exchange);
   EXPECT_EQ(exchange->n_writes, 1);
@@ -277,6 +278,14 @@ TEST_F(GenerateTest, CancelsTheJobOfALostClientAndKeepsTheLeaseUntilItEnded) {
   EXPECT_GE(scheduler_.worker->n_cancels(), 1);
   EXPECT_EQ(n_leases_at_end, 1);
   EXPECT_EQ(scheduler_.n_leases, 0);
+}
+
+TEST_F(GenerateTest, SendsLinesThatWaitTogether) {
+  AddModel("tiny");
+  Answer({Text("a"), Text("b"), Text("c"), Finish{}});
+  const auto exchange = Ask("POST", "/api/generate", R"({"model":"tiny","prompt":"Hi"})");
+  EXPECT_EQ(Lines(exchange->written).size(), 4U);
+  EXPECT_EQ(exchange->n_writes, 2);
 }
 
 TEST_F(GenerateTest, SendsNothingToAClientThatLeftWhileItWaited) {
@@ -333,7 +342,7 @@ TEST_F(GenerateTest, GivesCreditBackAsPiecesAreTaken) {
     sink(Finish{});
   });
   const auto exchange = Ask("POST", "/api/generate", R"({"model":"tiny","prompt":"Hi"})");
-  EXPECT_EQ(exchange->n_writes, worker::kInitialCredit + 1);
+  EXPECT_EQ(Lines(exchange->written).size(), worker::kInitialCredit + 1U);
   EXPECT_EQ(scheduler_.worker->credit(), worker::kInitialCredit);
 }
 

@@ -10,6 +10,9 @@ namespace {
 // while we read.
 constexpr int kCreditBatch = worker::kInitialCredit / 4;
 
+// Lines that wait go out in one write up to about this size.
+constexpr std::size_t kMostTogetherBytes = 32U << 10U;
+
 void Append(Piece&& piece, Piece* all) {
   all->text += piece.text;
   all->thinking += piece.thinking;
@@ -79,7 +82,7 @@ Failure FailureOf(Error error, const StopToken& stop) {
 http::Task<Answer<ModelPtr>> FindModel(http::Exchange& exchange, const Services& services,
                                        Asker asker, std::string as_sent, CheckedName name) {
   std::function<Result<ModelPtr>()> load = [&services, &name] {
-    return services.store.Load(services.store.Existing(name.name));
+    return services.store.Load(name.name);
   };
   Result<ModelPtr> model = co_await OnBlockingPool<ModelPtr>(exchange, std::move(load));
   if (!model) {
@@ -126,20 +129,26 @@ JobRun::~JobRun() {
   if (!has_ended_) lease_.worker().Cancel(id_);
 }
 
-void JobRun::End() {
-  has_ended_ = true;
-  on_stop_.reset();
-  lease_.Release();
+void JobRun::Taken(const JobEvent& event) {
+  if (IsLast(event)) {
+    has_ended_ = true;
+    on_stop_.reset();
+    lease_.Release();
+  } else if (++n_taken_ == kCreditBatch) {
+    lease_.worker().AddCredit(id_, std::exchange(n_taken_, 0));
+  }
 }
 
 http::Task<JobEvent> JobRun::Next() {
   JobEvent event = co_await events_->Next();
-  if (IsLast(event)) {
-    End();
-  } else if (++n_taken_ == kCreditBatch) {
-    lease_.worker().AddCredit(id_, std::exchange(n_taken_, 0));
-  }
+  Taken(event);
   co_return event;
+}
+
+std::optional<JobEvent> JobRun::TryNext() {
+  std::optional<JobEvent> event = events_->TryNext();
+  if (event) Taken(*event);
+  return event;
 }
 
 http::Task<void> JobRun::Abandon() {

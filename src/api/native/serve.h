@@ -95,11 +95,14 @@ class JobRun {
 
   // The next event; never after the last. Gives credit back as pieces are taken.
   http::Task<JobEvent> Next();
+  // The next event if it is there already. Not after the last.
+  std::optional<JobEvent> TryNext();
   // Nobody wants the rest: cancels, and waits for the last event.
   http::Task<void> Abandon();
 
  private:
-  void End();
+  // Counts the event just taken.
+  void Taken(const JobEvent& event);
 
   std::shared_ptr<http::Mailbox<JobEvent>> events_;  // shared with the worker's reader thread
   scheduler::Lease lease_;
@@ -115,7 +118,8 @@ struct Recorder {
   std::function<std::string(std::string_view rendered)> debug_record;  // for render_only
 };
 
-// Runs the job and answers: NDJSON lines as pieces come, or one object of all of them.
+// Runs the job and answers: NDJSON lines as pieces come (those that wait together go out together),
+// or one object of all of them.
 http::Task<void> AnswerWithJob(http::Exchange& exchange, scheduler::Lease lease, GenerateJob job,
                                bool is_streamed, std::chrono::nanoseconds load_time,
                                Recorder recorder);
