@@ -166,12 +166,12 @@ Result<Frame> DecodeAlternative(std::uint8_t kind, std::string_view payload) {
 }  // namespace
 
 std::uint32_t BuildCheck() {
-  constexpr std::size_t sizes[] = {
+  constexpr std::size_t kSizes[] = {
       sizeof(LoadOptions), sizeof(GenerateJob),    sizeof(EmbedJob),
       sizeof(Piece),       sizeof(Finish),         sizeof(Embeddings),
       sizeof(ModelFacts),  sizeof(EngineCounters), std::variant_size_v<Frame>};
   std::uint32_t check = 2166136261U;  // FNV-1a
-  for (const std::size_t size : sizes)
+  for (const std::size_t size : kSizes)
     check = (check ^ static_cast<std::uint32_t>(size)) * 16777619U;
   return check;
 }
