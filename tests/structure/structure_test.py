@@ -104,7 +104,7 @@ class Structure(unittest.TestCase):
         self.assertEqual(may_use_in_cmake(), docs)
 
     def test_arrows_only_go_down(self):
-        order = re.findall(r"^corral_room\(src/(\w+)\)$", (ROOT / "CMakeLists.txt").read_text(), re.M)
+        order = re.findall(r"^add_subdirectory\(src/(\w+)\)$", (ROOT / "CMakeLists.txt").read_text(), re.M)
         folder = {name: where for name, (where, _) in modules().items()}
         for room, uses in may_use_in_cmake().items():
             for used in uses:
