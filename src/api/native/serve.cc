@@ -170,14 +170,23 @@ http::Task<void> AnswerWithJob(http::Exchange& exchange, scheduler::Lease lease,
       last = std::move(event);
       break;
     }
-    Piece& piece = std::get<Piece>(event);
     if (!is_streamed) {
-      Append(std::move(piece), &all);
+      Append(std::move(std::get<Piece>(event)), &all);
       continue;
+    }
+    std::string lines = recorder.record(std::get<Piece>(event), nullptr) + "\n";
+    while (!last && lines.size() < kMostTogetherBytes) {
+      std::optional<JobEvent> more = run.TryNext();
+      if (!more) break;
+      if (IsLast(*more)) {
+        last = std::move(more);
+      } else {
+        lines += recorder.record(std::get<Piece>(*more), nullptr) + "\n";
+      }
     }
     Status status;
     if (!exchange.HasStarted()) status = co_await exchange.StartStream(200, std::string(kNdjson));
-    if (status) status = co_await exchange.Write(recorder.record(piece, nullptr) + "\n");
+    if (status) status = co_await exchange.Write(std::move(lines));
     if (!status) {
       co_await run.Abandon();
       co_return;
