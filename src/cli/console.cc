@@ -159,6 +159,7 @@ class RealConsole final : public Console {
   Status RunProgram(const std::vector<std::string>& words) override {
     std::vector<std::string> copies = words;
     std::vector<char*> arguments;
+    arguments.reserve(copies.size() + 1);
     for (std::string& word : copies) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     // The child hears the signals that a guard blocks here.

@@ -31,6 +31,7 @@ std::string Padded(std::string text, int width) {
 std::vector<std::string> Wrap(std::string_view text, int width) {
   const std::vector<std::string_view> words = Split(text, ' ');
   std::vector<int> widths;
+  widths.reserve(words.size());
   for (const std::string_view word : words) widths.push_back(TextWidth(word));
   width = std::max(width, *std::max_element(widths.begin(), widths.end()));
 
