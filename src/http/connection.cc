@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <exception>
 #include <new>
@@ -113,8 +112,13 @@ Connection::Connection(ServerState& state, const asio::any_io_executor& strand,
       remote_(std::move(remote)) {}
 
 void Connection::Start() {
+  // Here and not in the coroutine: a drain that begins now must already see this connection.
+  is_admitted_ = state_.registry.Add(shared_from_this());
   asio::co_spawn(
-      strand_, [self = shared_from_this()]() -> Task<> { co_await self->Serve(); }, asio::detached);
+      strand_, [self = shared_from_this()]() -> Task<> { co_await self->Serve(); },
+      [](const std::exception_ptr& error) {
+        if (error) std::rethrow_exception(error);  // to the io thread, which logs it
+      });
 }
 
 void Connection::OnStopping() {
@@ -136,20 +140,23 @@ void Connection::Cut() {
 }
 
 Task<> Connection::Serve() {
-  // Leaves the registry also when the frame is destroyed with the server.
+  // Ends the connection also after an exception, and when the frame is destroyed with the server.
   struct Membership {
     Registry& registry;
     Connection* connection;
-    ~Membership() { registry.Remove(connection); }
+    ~Membership() {
+      connection->wire_->OnEnd(nullptr);
+      connection->wire_->Close();
+      registry.Remove(connection);
+    }
   };
-  const bool is_admitted = state_.registry.Add(shared_from_this());
   const Membership membership{state_.registry, this};
   wire_->OnEnd([this] {
     if (current_ != nullptr) current_->RequestStop(StopReason::kClientGone);
   });
   wire_->StartReading();
-  bool may_continue = is_admitted;
-  if (!is_admitted) co_await Refuse(503, "too many connections");
+  bool may_continue = is_admitted_;
+  if (!is_admitted_) co_await Refuse(503, "too many connections");
   while (may_continue) {
     std::size_t head_size = 0;
     switch (co_await AwaitHead(&head_size)) {
@@ -173,8 +180,6 @@ Task<> Connection::Serve() {
         break;
     }
   }
-  wire_->OnEnd(nullptr);
-  wire_->Close();
 }
 
 Task<Connection::HeadWait> Connection::AwaitHead(std::size_t* head_size) {
@@ -202,7 +207,13 @@ Task<Connection::HeadWait> Connection::AwaitHead(std::size_t* head_size) {
     if (in.size() >= state_.options.max_head_bytes) co_return HeadWait::kTooLong;
     n_scanned = in.size() < 3 ? 0 : in.size() - 3;
     if (wire_->IsAtEnd() || wire_->IsCut()) co_return HeadWait::kClosed;
-    if (is_idle_ && must_close_) co_return HeadWait::kClosed;
+    if (is_idle_ && must_close_) {
+      // What has arrived and was only not seen yet is a request that is still served.
+      const std::size_t n_before = in.size();
+      const bool is_quiet = co_await wire_->AwaitQuiet();
+      if (is_quiet) co_return HeadWait::kClosed;
+      if (wire_->In().size() != n_before || wire_->IsAtEnd()) continue;
+    }
     const Deadline now = Clock::now();
     if (is_idle_ && now >= idle_deadline) co_return HeadWait::kClosed;
     if (now >= head_deadline) co_return HeadWait::kTimeout;

@@ -28,7 +28,7 @@ template <class T = void>
 using Task = boost::asio::awaitable<T>;
 
 struct Request {
-  std::string method;  // upper case
+  std::string method;  // as sent; methods are case-sensitive
   std::string path;    // decoded, without the query
   std::string query;   // as sent, without '?'
   std::string remote;  // address of the peer
@@ -57,7 +57,10 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-// One request and its answer. Owned by the connection; valid until the handler ends.
+// One request and its answer. Owned by the connection; valid until the handler ends. All calls on
+// the connection's strand, one at a time. A handler that ends without an answer gets one by the
+// server: none for a lost client, 413 after a body that was too large, 503 when stopped by a
+// shutdown, else 500.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -73,7 +76,10 @@ class Exchange {
   // The next part (at most 256 KiB) of a body of any size; empty at its end.
   virtual Task<Result<std::string>> ReadSome() = 0;
 
-  // A complete answer. Exactly one of Send or StartStream is called once a request.
+  // A complete answer. Exactly one of Send or StartStream is called once a request. It is tried for
+  // a half-closed client too. Connection, Content-Length, Transfer-Encoding and Date are the
+  // server's own. Errors: kCancelled (could not be written), kInternal (a header with a control
+  // byte, or a second answer; nothing is sent).
   virtual Task<Status> Send(Response response) = 0;
 
   // A streamed answer: chunked, flushed after each Write, X-Accel-Buffering: no.
@@ -129,7 +135,8 @@ struct ServerOptions {
   int blocking_queue = 256;
   std::vector<std::string> origins;  // OLLAMA_ORIGINS entries, before the fixed ones
   std::vector<std::string> allowed_hosts;
-  // Called on the io thread after each answer.
+  // Called on an io thread (several at once with two) after each answer to a request; not for bytes
+  // that were refused because they are none.
   std::function<void(const Request&, int status, std::chrono::nanoseconds took)> on_access;
 };
 
@@ -150,14 +157,16 @@ class Server {
   // Graceful stop, in the steps of docs/architecture.md: the listening socket closes at once;
   // requests that arrive on open connections within `grace` are served with Connection: close; then
   // running exchanges are stopped (kShutdown) and new requests get 503 with Retry-After. Returns
-  // when no connection is left, at the latest `grace` + 2 s after the call.
+  // when no connection is left, at the latest `grace` + 2 s after the call; what is left then has
+  // been cut. Not from a handler.
   virtual void Drain(std::chrono::milliseconds grace) = 0;
   // From any thread, while Drain waits: end the grace now.
   virtual void HastenDrain() = 0;
 };
 
-// Binds and serves. Errors: kAlreadyExists "listen tcp 127.0.0.1:11434: bind: address already in
-// use", kIo.
+// Binds and serves. An empty address, 0.0.0.0 and :: are all interfaces, IPv4 and IPv6 (as Go
+// listens); a name is resolved here, IPv4 first. Errors: kAlreadyExists "listen tcp
+// 127.0.0.1:11434: bind: address already in use", kIo.
 Result<std::unique_ptr<Server>> Start(ServerOptions options, Router router);
 
 }  // namespace corral::http

@@ -110,15 +110,15 @@ Registry::Order Registry::NextOrder(Deadline now) {
   return nullptr;
 }
 
-void Registry::Drain(std::chrono::milliseconds grace) {
-  {
-    const MutexLock lock(mutex_);
-    if (phase_.load() == Phase::kServing) {
-      phase_ = Phase::kDraining;
-      next_phase_at_ = Clock::now() + std::max(grace, std::chrono::milliseconds(0));
-      must_close_idle_ = true;
-    }
-  }
+void Registry::BeginDrain(std::chrono::milliseconds grace) {
+  const MutexLock lock(mutex_);
+  if (phase_.load() != Phase::kServing) return;
+  phase_ = Phase::kDraining;
+  next_phase_at_ = Clock::now() + std::max(grace, std::chrono::milliseconds(0));
+  must_close_idle_ = true;
+}
+
+void Registry::AwaitDrain() {
   for (;;) {
     Order order = nullptr;
     std::vector<std::shared_ptr<Drainable>> told;

@@ -81,8 +81,8 @@ TEST(RegistryTest, DrainLetsIdleOnesStayUntilNothingRuns) {
   const auto busy = site.Connect();
   const auto idle = site.Connect();
   site.registry.MarkBusy(busy.get());
-  std::jthread drain([&] { site.registry.Drain(std::chrono::hours(1)); });
-  while (site.registry.phase() == Phase::kServing) std::this_thread::yield();
+  site.registry.BeginDrain(std::chrono::hours(1));
+  std::jthread drain([&] { site.registry.AwaitDrain(); });
   EXPECT_EQ(idle->n_orders(), 0U);
   busy->Leave();
   EXPECT_EQ(idle->NextOrder(), "close if idle");
@@ -95,8 +95,8 @@ TEST(RegistryTest, AConnectionThatBecomesIdleInADrainIsAskedToo) {
   Site site;
   const auto connection = site.Connect();
   site.registry.MarkBusy(connection.get());
-  std::jthread drain([&] { site.registry.Drain(std::chrono::hours(1)); });
-  while (site.registry.phase() == Phase::kServing) std::this_thread::yield();
+  site.registry.BeginDrain(std::chrono::hours(1));
+  std::jthread drain([&] { site.registry.AwaitDrain(); });
   site.registry.MarkIdle(connection.get());
   EXPECT_EQ(connection->NextOrder(), "close if idle");
   connection->Leave();
@@ -106,7 +106,8 @@ TEST(RegistryTest, HastenEndsTheGraceAndThenWhatStaysIsCut) {
   Site site;
   const auto stubborn = site.Connect();
   site.registry.MarkBusy(stubborn.get());
-  std::jthread drain([&] { site.registry.Drain(std::chrono::hours(1)); });
+  site.registry.BeginDrain(std::chrono::hours(1));
+  std::jthread drain([&] { site.registry.AwaitDrain(); });
   site.registry.Hasten();
   EXPECT_EQ(stubborn->NextOrder(), "stop");
   EXPECT_EQ(site.registry.phase(), Phase::kStopping);

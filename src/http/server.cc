@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -166,6 +165,7 @@ class BeastServer final : public Server {
   std::unique_ptr<tcp::acceptor> acceptor_;  // on accept_strand_ after Open
   tcp::endpoint endpoint_;
   std::once_flag listener_closed_;
+  std::promise<void> accept_ended_;
   std::vector<std::jthread> threads_;  // last: joined first
 };
 
@@ -198,7 +198,10 @@ Status BeastServer::Open(ServerOptions options, const Router& router) {
   state_ = std::make_unique<ServerState>(std::move(options), router,
                                          endpoint_.address().is_loopback(), &warnings);
   for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
-  asio::co_spawn(accept_strand_, Accept(), asio::detached);
+  asio::co_spawn(accept_strand_, Accept(), [this](const std::exception_ptr& failure) {
+    accept_ended_.set_value();
+    if (failure) std::rethrow_exception(failure);  // to the io thread, which logs it
+  });
   for (int i = 0; i < n_io_threads; ++i) {
     threads_.emplace_back([this, i] { RunIo(i); });
   }
@@ -256,8 +259,7 @@ ServerLoad BeastServer::load() const {
 }
 
 void BeastServer::CloseListener() {
-  std::promise<void> closed;
-  asio::post(accept_strand_, [this, &closed] {
+  asio::post(accept_strand_, [this] {
     // Who has connected already is served: closing would reset what waits in the backlog.
     for (;;) {
       const asio::any_io_executor strand = asio::make_strand(*io_);
@@ -269,14 +271,17 @@ void BeastServer::CloseListener() {
     }
     error_code ignored;
     acceptor_->close(ignored);
-    closed.set_value();
   });
-  closed.get_future().wait();
+  // A connection whose acceptance was on its way is admitted too.
+  accept_ended_.get_future().wait();
 }
 
 void BeastServer::Drain(std::chrono::milliseconds grace) {
+  // First the phase: who is served after the listening socket has closed is told so.
+  state_->registry.BeginDrain(
+      std::min<std::chrono::milliseconds>(grace, std::chrono::hours(24 * 365)));
   std::call_once(listener_closed_, [this] { CloseListener(); });
-  state_->registry.Drain(std::min<std::chrono::milliseconds>(grace, std::chrono::hours(24 * 365)));
+  state_->registry.AwaitDrain();
 }
 
 BeastServer::~BeastServer() {

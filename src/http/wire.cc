@@ -35,6 +35,16 @@ Task<Stream::IoResult> Stream::WriteSome(std::string_view first, std::string_vie
   co_return IoResult{error, n};
 }
 
+bool Stream::HasUnreadBytes() const {
+  boost::system::error_code error;
+  return socket_.available(error) > 0 && !error;
+}
+
+void Stream::CancelPending() {
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+}
+
 void Stream::ShutdownSend() {
   boost::system::error_code ignored;  // a lost peer
   socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
@@ -72,6 +82,12 @@ void Wire::StartReading() {
 Task<> Wire::ReadAhead() {
   std::vector<char> scratch(kSmallRead);
   while (!is_closed_ && !is_cut_) {
+    if (must_pause_) {
+      is_paused_ = true;
+      arrived_.Notify();
+      co_await room_.Wait();
+      continue;
+    }
     const std::size_t n_held = In().size();
     if (n_held >= capacity_) {
       co_await room_.Wait();
@@ -79,6 +95,7 @@ Task<> Wire::ReadAhead() {
     }
     const std::span<char> into(scratch.data(), std::min(scratch.size(), capacity_ - n_held));
     const Stream::IoResult read = co_await stream_.ReadSome(into);
+    if (read.error == asio::error::operation_aborted && must_pause_) continue;
     if (read.error) {
       // A reset ends both halves; an end of file only the peer's.
       if (read.error != asio::error::eof) is_cut_ = true;
@@ -128,6 +145,18 @@ Task<> Wire::AwaitChange(Deadline deadline) {
   ArmWatchdog();
   co_await arrived_.Wait();
   read_deadline_ = kNoDeadline;
+}
+
+Task<bool> Wire::AwaitQuiet() {
+  const std::size_t n_before = In().size();
+  must_pause_ = true;
+  is_paused_ = false;
+  room_.Notify();
+  stream_.CancelPending();
+  while (!is_paused_ && !is_at_end_) co_await arrived_.Wait();
+  must_pause_ = false;
+  room_.Notify();
+  co_return In().size() == n_before && (is_at_end_ || !stream_.HasUnreadBytes());
 }
 
 Task<Status> Wire::Write(std::string_view first, std::string_view second) {

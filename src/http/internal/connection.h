@@ -49,6 +49,7 @@ class Connection final : public Drainable, public std::enable_shared_from_this<C
   const std::shared_ptr<Wire> wire_;  // shared with its own reading coroutine
   const std::string remote_;
   ConnectionExchange* current_ = nullptr;  // while a request is served
+  bool is_admitted_ = false;
   bool is_idle_ = true;
   bool must_close_ = false;
 };

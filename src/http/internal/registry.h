@@ -51,9 +51,13 @@ class Registry {
   std::size_t n_connections() const;
   std::size_t n_busy() const;
 
-  // Goes through the phases; returns when no connection is left, at the latest `grace` + kStopTime
-  // after the call. A second call waits with the first one's clock.
-  void Drain(std::chrono::milliseconds grace);
+  // kServing becomes kDraining: from here every answer says Connection: close. Once; later calls do
+  // nothing.
+  void BeginDrain(std::chrono::milliseconds grace);
+  // Goes through the phases; returns when no connection is left, at the latest the grace +
+  // kStopTime after BeginDrain.
+  void AwaitDrain();
+  // Ends the grace.
   void Hasten();
 
   static constexpr std::chrono::milliseconds kStopTime{2000};

@@ -27,6 +27,9 @@ class Stream {
   // A prefix of `first` + `second`, which stay valid until it returns.
   Task<IoResult> WriteSome(std::string_view first, std::string_view second);
 
+  bool HasUnreadBytes() const;
+  void CancelPending();  // the read and the write under way end with operation_aborted
+
   void ShutdownSend();  // the peer sees the end of the answers; reading goes on
   void Close();         // what was written still goes out
   void Abort();         // what was written is dropped, the peer sees a reset

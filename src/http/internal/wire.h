@@ -54,6 +54,10 @@ class Wire : public std::enable_shared_from_this<Wire> {
   Task<> AwaitChange(Deadline deadline);
   void Wake() { arrived_.Notify(); }
 
+  // For a close that loses no request: interrupts the reading to look for bytes that are on their
+  // way from the kernel to In(). True: none came. False: look at In(), or await the change.
+  Task<bool> AwaitQuiet();
+
   // All of both. Errors: kCancelled (the peer is gone, or took nothing for the write timeout: then
   // the wire is cut).
   Task<Status> Write(std::string_view first, std::string_view second = {});
@@ -84,6 +88,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
   bool is_cut_ = false;
   bool is_closed_ = false;
   bool is_discarding_ = false;
+  bool must_pause_ = false;  // AwaitQuiet wants ReadAhead to rest
+  bool is_paused_ = false;   // it rests
   std::function<void()> on_end_;
   StrandEvent arrived_;  // for the one who reads
   StrandEvent room_;     // for ReadAhead

@@ -373,7 +373,7 @@ TEST(HttpAnswers, AnAddressThatIsNotOursOrNoNameIsAnIoError) {
 TEST(HttpAnswers, AllInterfacesAreServedWithoutTheHostRuleUnlessNamesAreListed) {
   for (const bool has_list : {false, true}) {
     http::ServerOptions options;
-    options.address = "";
+    options.address = has_list ? "0.0.0.0" : "";
     options.port = 0;
     if (has_list) options.allowed_hosts = {"ai.example.com"};
     http::Router routes;
@@ -382,6 +382,9 @@ TEST(HttpAnswers, AllInterfacesAreServedWithoutTheHostRuleUnlessNamesAreListed) 
     });
     const auto server = http::Start(options, std::move(routes));
     ASSERT_TRUE(server) << server.error().message;
+    const std::string port = std::to_string((*server)->port());
+    EXPECT_TRUE((*server)->address() == "[::]:" + port ||
+                (*server)->address() == "0.0.0.0:" + port);
     TestClient client((*server)->port());
     ASSERT_TRUE(client.Send("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
     EXPECT_EQ(client.ReadReply().status, has_list ? 403 : 200);

@@ -139,6 +139,20 @@ TEST(HttpDrain, AnUploadIsStoppedAtTheEndOfTheGrace) {
   EXPECT_EQ(client.ReadReply().status, 503);
 }
 
+// Who has connected and asked before the stop is answered, even if the server has not looked yet.
+TEST(HttpDrain, RequestsThatWaitInTheKernelAreServed) {
+  for (int round = 0; round < 20; ++round) {
+    ToyServer toy;
+    std::vector<TestClient> clients;
+    for (int i = 0; i < 20; ++i) {
+      clients.emplace_back(toy.port());
+      ASSERT_TRUE(clients.back().Get("/"));
+    }
+    toy.server().Drain(seconds(60));
+    for (TestClient& client : clients) ASSERT_EQ(client.ReadReply().body, "hello");
+  }
+}
+
 TEST(HttpDrain, WithNothingOpenItReturnsAtOnce) {
   ToyServer toy;
   toy.server().Drain(std::chrono::hours(1));
