@@ -387,7 +387,8 @@ class Server:
         answer = self.send("POST", f"/api/blobs/{digest}", [], data)
         if answer.status != 201:
             raise Failed(f"upload of the fixture: {answer.status} {answer.body}")
-        body = json.dumps({"model": name, "files": {"tiny.gguf": digest}, "stream": False})
+        # One thread: ggml's barriers spin, and a busy machine would make seconds of milliseconds.
+        body = json.dumps({"model": name, "files": {"tiny.gguf": digest}, "parameters": {"num_thread": 1}, "stream": False})
         answer = self.send("POST", "/api/create", [], body.encode())
         if answer.status != 200:
             raise Failed(f"create of the fixture: {answer.status} {answer.body}")
