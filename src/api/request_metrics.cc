@@ -57,14 +57,15 @@ void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
     Gauge loaded, waiting;
     std::mutex mutex;  // two readers of /metrics must not add the same difference twice
   };
-  const auto watched = std::make_shared<Watched>(
-      metrics.GetCounter("corral_prompt_tokens_evaluated_total",
-                         "Prompt tokens that went through the model."),
-      metrics.GetCounter("corral_prompt_tokens_reused_total",
-                         "Prompt tokens taken from a shared or parked prefix."),
-      metrics.GetCounter("corral_tokens_generated_total", "Tokens generated."),
-      metrics.GetGauge("corral_loaded_models", "Models loaded."),
-      metrics.GetGauge("corral_waiting_requests", "Requests that wait for a model."));
+  const std::shared_ptr<Watched> watched(
+      new Watched{metrics.GetCounter("corral_prompt_tokens_evaluated_total",
+                                     "Prompt tokens that went through the model."),
+                  metrics.GetCounter("corral_prompt_tokens_reused_total",
+                                     "Prompt tokens taken from a shared or parked prefix."),
+                  metrics.GetCounter("corral_tokens_generated_total", "Tokens generated."),
+                  metrics.GetGauge("corral_loaded_models", "Models loaded."),
+                  metrics.GetGauge("corral_waiting_requests", "Requests that wait for a model."),
+                  {}});
   metrics.OnCollect([watched, &scheduler] {
     const std::lock_guard lock(watched->mutex);
     const EngineCounters totals = scheduler.TotalCounters();

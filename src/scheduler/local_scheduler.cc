@@ -453,9 +453,8 @@ bool LocalScheduler::CanServe(const Entry& entry, const ModelRequest& request) c
   const ModelRequest& loaded = entry.loaded_for;
   if (request.adapters != loaded.adapters || request.projectors != loaded.projectors) return false;
   if (request.num_ctx) {
-    const int have = entry.state == State::kReady && entry.facts.n_ctx_seq > 0
-                         ? entry.facts.n_ctx_seq
-                         : NumCtx(loaded);
+    // An engine that gave less than it was asked for would give no more the next time.
+    const int have = std::max(NumCtx(loaded), entry.facts.n_ctx_seq);
     if (NumCtx(request) > have) return false;
   }
   const bool wants_other_gpu_share =
