@@ -135,6 +135,7 @@ void Registry::AwaitDrain() {
         told = Connections();
       } else {
         changed_.WaitUntil(mutex_, next_phase_at_);
+        continue;
       }
     }
     for (const auto& connection : told) ((*connection).*order)();
