@@ -20,7 +20,7 @@ class ToyServer {
   ~ToyServer();
 
   std::uint16_t port() const { return server_->port(); }
-  http::Server& server() { return *server_; }
+  http::Server& server() const { return *server_; }
   void Destroy() { server_.reset(); }
 
   // The oldest event that no one has taken; fails the test after kPatience. Handlers report:
