@@ -87,6 +87,16 @@ TEST(RequestParserTest, AChunkedBodyIsReadInPiecesOfAnySize) {
   }
 }
 
+// Beast 1.81 asserts on this one when it gets the bytes as they come. Found by fuzz/http_head.cc.
+TEST(RequestParserTest, AnEmptyChunkedBodyIsReadInSingleBytes) {
+  for (const std::string bytes : {"0\r\n\r\n", "0\r\nX: 1\r\n\r\n", "000;x=y\r\n\r\n"}) {
+    const Parsed parsed = ParseInPieces("Transfer-Encoding: chunked\r\n", bytes + "GET /", 1);
+    EXPECT_TRUE(parsed.is_done) << bytes;
+    EXPECT_EQ(parsed.body, "");
+    EXPECT_EQ(parsed.rest, "GET /");
+  }
+}
+
 TEST(RequestParserTest, TrailersAreNoHeaders) {
   Request request;
   RequestParser parser = ParserFor("Transfer-Encoding: chunked\r\n", &request);
@@ -101,7 +111,8 @@ TEST(RequestParserTest, BrokenChunksFail) {
        {"\r\n", "g\r\n", "+1\r\na\r\n", " 1\r\na\r\n", "1\na\n\r\n", "1\r\nabcdef\r\n",
         "1\r\na\n0\r\n\r\n", "0\r\nContent-Length: 1\r\n\r\n", "10000000000000000\r\n",
         "fffffffffffffff\r\na", "0\r\nbroken\r\n\r\n"}) {
-    EXPECT_TRUE(ParseInPieces("Transfer-Encoding: chunked\r\n", bytes, 100).has_failed) << bytes;
+    EXPECT_TRUE(ParseInPieces("Transfer-Encoding: chunked\r\n", bytes + "\r\n\r\n", 100).has_failed)
+        << bytes;
   }
 }
 
