@@ -135,7 +135,6 @@ int RunServer() {
   Metrics metrics;
   const auto scheduler = scheduler::MakeScheduler(
       SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
-  api::WatchScheduler(metrics, *scheduler);
   api::RequestMetrics request_metrics(metrics);
   std::atomic<bool> is_ready{true};
   http::Router router;
