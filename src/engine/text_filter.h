@@ -39,9 +39,4 @@ class TextFilter {
   bool has_stopped_ = false;
 };
 
-// Bytes at the end of `text` that may be the beginning of a code point: 0 to 3.
-std::size_t IncompleteUtf8Suffix(std::string_view text);
-// Replaces what is not UTF-8 by U+FFFD.
-std::string ReplaceInvalidUtf8(std::string_view text);
-
 }  // namespace corral::engine

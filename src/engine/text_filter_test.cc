@@ -5,6 +5,8 @@
 #include <random>
 #include <vector>
 
+#include "core/text.h"
+
 namespace corral::engine {
 namespace {
 

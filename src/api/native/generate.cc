@@ -27,24 +27,20 @@ http::Task<Answer<Loaded>> Load(http::Exchange& exchange, const Services& servic
   co_return loaded;
 }
 
-Recorder GenerateRecorder(std::string model, int n_images) {
-  Recorder recorder;
-  recorder.record = [model](const Piece& piece, const RecordEnd* end) {
-    return GenerateRecord(model, Timestamp::Now(), piece, end);
-  };
-  recorder.debug_record = [model = std::move(model), n_images](std::string_view rendered) {
-    return GenerateDebugRecord(model, Timestamp::Now(), rendered, n_images);
-  };
-  return recorder;
-}
+// How a dialect's records are written.
+using WriteRecord = std::string (*)(std::string_view model, Timestamp now, const Piece& piece,
+                                    const RecordEnd* end);
+using WriteDebugRecord = std::string (*)(std::string_view model, Timestamp now,
+                                         std::string_view rendered, int n_images);
 
-Recorder ChatRecorder(std::string model, int n_images) {
+Recorder MakeRecorder(std::string model, std::size_t n_images, WriteRecord write,
+                      WriteDebugRecord write_debug) {
   Recorder recorder;
-  recorder.record = [model](const Piece& piece, const RecordEnd* end) {
-    return ChatRecord(model, Timestamp::Now(), piece, end);
+  recorder.record = [model, write](const Piece& piece, const RecordEnd* end) {
+    return write(model, Timestamp::Now(), piece, end);
   };
-  recorder.debug_record = [model = std::move(model), n_images](std::string_view rendered) {
-    return ChatDebugRecord(model, Timestamp::Now(), rendered, n_images);
+  recorder.debug_record = [model = std::move(model), n_images, write_debug](std::string_view text) {
+    return write_debug(model, Timestamp::Now(), text, static_cast<int>(n_images));
   };
   return recorder;
 }
@@ -72,7 +68,7 @@ http::Task<Answer<void>> Generate(const Services& services, http::Exchange& exch
   Answer<ModelPtr> model = co_await FindModel(exchange, services, Asker::kGenerate, request.model);
   if (!model) co_return Refuse(std::move(model).error());
   const Recorder recorder =
-      GenerateRecorder(request.model, static_cast<int>(request.images.size()));
+      MakeRecorder(request.model, request.images.size(), &GenerateRecord, &GenerateDebugRecord);
   const bool is_load = request.prompt.empty();
   if (is_load && AsksToUnload(request)) {
     services.scheduler.Unload((*model)->gguf);
@@ -116,7 +112,7 @@ http::Task<Answer<void>> Chat(const Services& services, http::Exchange& exchange
   Answer<ModelPtr> model = co_await FindModel(exchange, services, Asker::kChat, request.model);
   if (!model) co_return Refuse(std::move(model).error());
   const std::size_t n_images = CountImages(request.messages);
-  const Recorder recorder = ChatRecorder(request.model, static_cast<int>(n_images));
+  const Recorder recorder = MakeRecorder(request.model, n_images, &ChatRecord, &ChatDebugRecord);
   const bool is_load = request.messages.empty();
   if (is_load && AsksToUnload(request)) {
     services.scheduler.Unload((*model)->gguf);
