@@ -66,7 +66,7 @@ Status Store::Create(const CreateSpec& spec, const Progress& progress, StopToken
       }
       for (const UploadedFile& file : files) CORRAL_TRY_STATUS(draft.TakeFile(file));
       for (const UploadedFile& file : files) {
-        if (file.kind == "model") CORRAL_TRY_STATUS(draft.TakeDefaultsOf(file.info, spec));
+        if (file.kind == "model") CORRAL_TRY_STATUS(draft.TakeDefaultsOf(file, spec));
       }
       CORRAL_TRY_STATUS(Check(stop));
       CORRAL_TRY_STATUS(draft.TakeSpec(spec));

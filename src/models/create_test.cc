@@ -182,6 +182,30 @@ TEST_F(CreateTest, KeepsTheBasesParamsLayerByteForByte) {
   EXPECT_EQ(Load("m")->manifest.Find("params")->digest, Digest::OfBytes(params));
 }
 
+TEST_F(CreateTest, DetectsATemplateThatSpellsOutTheEndOfSequenceOnlyIfItIsTheModelsOwn) {
+  constexpr std::string_view kJinja =
+      "{% for message in messages %}{% if message['role'] == 'user' %}{{ '<|user|>\n' + "
+      "message['content'] + eos_token }}{% elif message['role'] == 'system' %}{{ '<|system|>\n' + "
+      "message['content'] + eos_token }}{% elif message['role'] == 'assistant' %}{{ "
+      "'<|assistant|>\n' + message['content'] + eos_token }}{% endif %}{% if loop.last and "
+      "add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}{% endfor %}";
+  const templates::Bundled* zephyr = templates::DetectBundled(kJinja);
+  ASSERT_NE(zephyr, nullptr);
+  ASSERT_EQ(zephyr->eos, "</s>");
+  gguf::Writer writer = TinyGguf();
+  writer.SetString("tokenizer.chat_template", kJinja);
+  gguf::Writer other = writer;
+  writer.SetUint32("tokenizer.ggml.eos_token_id", 2);  // </s>
+  other.SetUint32("tokenizer.ggml.eos_token_id", 1);   // <s>
+
+  CreateSpec spec{NameOf("m")};
+  spec.files = {{"model.gguf", Upload(writer.Bytes())}};
+  EXPECT_THAT(Create(spec), Contains("using autodetected template zephyr"));
+  spec.files = {{"model.gguf", Upload(other.Bytes())}};
+  EXPECT_THAT(Create(spec), ::testing::Not(Contains(HasSubstr("autodetected"))));
+  EXPECT_EQ(Load("m")->template_text, std::nullopt);
+}
+
 TEST_F(CreateTest, DetectsABundledTemplate) {
   const auto& all = templates::AllBundled();
   const auto chatml = std::find_if(all.begin(), all.end(),

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "core/text.h"
 #include "models/internal/model_reader.h"
@@ -158,7 +159,26 @@ Status Draft::TakeFile(const UploadedFile& file) {
   return {};
 }
 
-Status Draft::TakeDefaultsOf(const gguf::Info& info, const CreateSpec& spec) {
+namespace {
+
+// The text of the GGUF's end-of-sequence token; empty if it names none. Reads the vocabulary, which
+// a header read without keep_arrays skips.
+std::string EosText(const std::filesystem::path& file) {
+  const auto info = gguf::Read(file, {.limits = {}, .keep_arrays = true});
+  if (!info) return {};
+  const std::optional<std::uint64_t> id = info->Uint("tokenizer.ggml.eos_token_id");
+  const gguf::KeyValue* tokens = info->Find("tokenizer.ggml.tokens");
+  if (!id || tokens == nullptr) return {};
+  const auto* array = std::get_if<gguf::Array>(&tokens->value);
+  if (array == nullptr || *id >= array->elements.size()) return {};
+  const auto* text = std::get_if<std::string>(&array->elements[*id]);
+  return text == nullptr ? std::string() : *text;
+}
+
+}  // namespace
+
+Status Draft::TakeDefaultsOf(const UploadedFile& file, const CreateSpec& spec) {
+  const gguf::Info& info = file.info;
   std::vector<std::string> stop;
   for (const ArchitectureDefaults& defaults : kArchitectureDefaults) {
     if (info.Architecture() != defaults.architecture) continue;
@@ -166,7 +186,13 @@ Status Draft::TakeDefaultsOf(const gguf::Info& info, const CreateSpec& spec) {
     config_.parser = defaults.renderer_and_parser;
     if (!defaults.stop.empty()) stop.emplace_back(defaults.stop);
   }
-  if (const templates::Bundled* bundled = templates::DetectBundled(info.ChatTemplate())) {
+  const templates::Bundled* bundled = templates::DetectBundled(info.ChatTemplate());
+  // The bundled text spells out an end of sequence that this model may not have.
+  if (bundled != nullptr && !bundled->eos.empty() &&
+      EosText(blobs_.layout().BlobPath(file.digest)) != bundled->eos) {
+    bundled = nullptr;
+  }
+  if (bundled != nullptr) {
     for (const std::string_view word : bundled->stop) stop.emplace_back(word);
     if (!spec.template_text || spec.template_text->empty()) {
       CORRAL_TRY(Part part, Write(bundled->text, "template"));

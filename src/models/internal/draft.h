@@ -31,7 +31,7 @@ class Draft {
   Status TakeBase(const Model& base);
   Status TakeFile(const UploadedFile& file);
   // Template, renderer, parser and stop words that go with a file's architecture or Jinja text.
-  Status TakeDefaultsOf(const gguf::Info& info, const CreateSpec& spec);
+  Status TakeDefaultsOf(const UploadedFile& file, const CreateSpec& spec);
   // What the request says over all that.
   Status TakeSpec(const CreateSpec& spec);
   // Writes the config. Nothing may be taken after it.
