@@ -319,7 +319,7 @@ void Repl::OnHelp(const Words& words) {
 Status Repl::OnSet(const std::string& line, const Words& words) {
   const std::string name = words.size() > 1 ? words[1] : "";
   const std::string value = words.size() > 2 ? words[2] : "";
-  if (name.empty()) {
+  if (name.empty() || (name == "system" && value.empty())) {
     context_.console.Err(kSetHelp);
   } else if (name == "history" || name == "nohistory") {
     history_.SetSaving(name == "history");
@@ -341,12 +341,10 @@ Status Repl::OnSet(const std::string& line, const Words& words) {
     Say("Disabled format.");
   } else if (name == "parameter") {
     OnSetParameter(words);
-  } else if (name == "system" && words.size() > 2) {
+  } else if (name == "system") {
     // What follows the word, as it was typed.
     const std::size_t after = line.find("system") + std::string_view("system").size();
     OnSetSystem(TrimSpace(std::string_view(line).substr(after)));
-  } else if (name == "system") {
-    context_.console.Err(kSetHelp);
   } else {
     Say("Unknown command '/set " + name + "'. Type /? for help");
   }
