@@ -19,13 +19,13 @@ std::atomic<LogFormat> configured_format = LogFormat::kText;
 
 // Never destroyed: threads may log while the process ends.
 spdlog::logger& StderrLogger() {
-  static spdlog::logger* const logger = [] {
+  static spdlog::logger* const kLogger = [] {
     auto* made = new spdlog::logger("corral", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_formatter(std::make_unique<spdlog::pattern_formatter>("%v"));  // the line is ready
     made->set_level(spdlog::level::trace);  // Log() has looked at the level
     return made;
   }();
-  return *logger;
+  return *kLogger;
 }
 
 std::string_view LevelName(LogLevel level) {

@@ -172,12 +172,12 @@ Result<std::uint64_t> ParseSize(std::string_view text) {
 }
 
 std::span<const SettingInfo> SettingTable() {
-  static const std::vector<SettingInfo> table = [] {
+  static const std::vector<SettingInfo> kTable = [] {
     std::vector<SettingInfo> infos;
     for (const SettingRow& row : SettingRows()) infos.push_back(row.info);
     return infos;
   }();
-  return table;
+  return kTable;
 }
 
 Environment ProcessEnvironment() {

@@ -22,6 +22,7 @@ std::vector<std::string> Texts(const ParamValue& value, bool quotes) {
     std::vector<std::string> operator()(const std::string& text) const { return {Text(text)}; }
     std::vector<std::string> operator()(const std::vector<std::string>& list) const {
       std::vector<std::string> texts;
+      texts.reserve(list.size());
       for (const std::string& text : list) texts.push_back(Text(text));
       return texts;
     }

@@ -149,7 +149,8 @@ class Parser {
     Expect(ItemType::kRightDelim, kContext);
     auto [list, end] = ItemList();
     if (end->type != NodeType::kEnd) Fail("unexpected " + Describe(*end) + " in " + kContext);
-    Add(name, std::move(list));
+    // clang 14 loses sight of a unique_ptr that is moved out of a pair.
+    Add(name, std::move(list));  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks)
     scope_ = std::move(outer);
   }
 
@@ -264,7 +265,8 @@ class Parser {
     Scope outer = std::exchange(scope_, {});
     auto [list, end] = ItemList();
     if (end->type != NodeType::kEnd) Fail("unexpected " + Describe(*end) + " in " + kContext);
-    Add(name, std::move(list));
+    // clang 14 loses sight of a unique_ptr that is moved out of a pair.
+    Add(name, std::move(list));  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks)
     scope_ = std::move(outer);
     return std::make_unique<TemplateNode>(token.pos, std::move(name), std::move(pipe));
   }
