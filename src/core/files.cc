@@ -200,9 +200,9 @@ Status FileSystem::WriteAtomically(const Path& file, std::string_view bytes) {
 }
 
 FileSystem& RealFileSystem() {
-  static const std::unique_ptr<FileSystem> file_system =
+  static const std::unique_ptr<FileSystem> kFileSystem =
       internal::MakeFileSystem(internal::RealFileSteps());
-  return *file_system;
+  return *kFileSystem;
 }
 
 namespace internal {
