@@ -1,7 +1,7 @@
 #include "engine/llama/generator.h"
 
 #include <algorithm>
-#include <limits>
+#include <chrono>
 #include <utility>
 
 #include "core/host.h"
@@ -145,7 +145,7 @@ void Generator::Run() {
   }
   const Error stopped{Code::kCancelled, "the model is being unloaded"};
   for (auto& job : waiting_) config_.sink(job->id, stopped);
-  for (auto& running : running_) config_.sink(running->prepared->id, stopped);
+  for (auto& running : running_) config_.sink(running->id(), stopped);
 }
 
 bool Generator::TakeMessages() {
@@ -172,7 +172,7 @@ bool Generator::TakeMessages() {
     } else {
       const auto& credit = std::get<CreditMessage>(message);
       for (auto& running : running_) {
-        if (running->prepared->id == credit.id) running->credit += credit.pieces;
+        if (running->id() == credit.id) running->credit += credit.pieces;
       }
     }
   }
@@ -192,8 +192,7 @@ void Generator::DropStopped() {
   }
   // End() takes the job out of running_: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
-    if (running_[i]->prepared->stop.StopRequested())
-      End(*running_[i], running_[i]->prepared->stop.ToError());
+    if (running_[i]->stop().StopRequested()) End(*running_[i], running_[i]->stop().ToError());
   }
 }
 
@@ -209,7 +208,7 @@ void Generator::Admit() {
     std::size_t coming = 0;  // of a prompt that is being evaluated right now
     for (const auto& running : running_) {
       if (running->next < 0)
-        coming = std::max(coming, CommonPrefix(prompt, running->prepared->prompt.tokens));
+        coming = std::max(coming, CommonPrefix(prompt, running->generation.prompt()));
     }
     if (coming >= kWorthWaiting && model_.has_positional_cache() &&
         coming >= cache_.ReusableNow(prompt, RunningSequences()) + kWorthWaiting) {
@@ -228,15 +227,9 @@ bool Generator::StartJob(std::unique_ptr<PreparedJob> job) {
     waiting_.push_front(std::move(job));
     return false;
   }
-  auto running =
-      std::make_unique<Running>(std::move(job), std::move(*sequence), config_.initial_credit);
-  const PreparedJob& prepared = *running->prepared;
-  const std::int64_t most =
-      std::min<std::int64_t>(10LL * prepared.job.num_ctx, std::numeric_limits<int>::max());
-  const int asked = prepared.job.sampling.num_predict;
-  running->n_predict = static_cast<int>(asked < 0 ? most : std::min<std::int64_t>(asked, most));
+  auto running = std::make_unique<Running>(model_, std::move(job), std::move(*sequence),
+                                           config_.initial_credit);
   running->n_reused = static_cast<std::int64_t>(running->sequence.tokens.size());
-  running->started = Clock::now();
   n_reused_ += running->n_reused;
   running_.push_back(std::move(running));
   return true;
@@ -283,7 +276,7 @@ void Generator::ComposeBatch() {
   for (std::size_t k = 0; k < running_.size() && budget > 0; ++k) {
     Running& running = *running_[(first_prefill_ + k) % running_.size()];
     if (running.next >= 0) continue;
-    const std::vector<Token>& prompt = running.prepared->prompt.tokens;
+    const std::vector<Token>& prompt = running.generation.prompt();
     const std::size_t done = running.sequence.tokens.size();
     const int share = std::max(budget / std::max(n_left--, 1), 1);
     const std::size_t n = std::min(prompt.size() - done, static_cast<std::size_t>(share));
@@ -338,7 +331,7 @@ void Generator::AfterDecode() {
     Running& running = *running_[i];
     if (running.n_in_batch == 0) continue;
     if (running.next < 0) {
-      const std::vector<Token>& prompt = running.prepared->prompt.tokens;
+      const std::vector<Token>& prompt = running.generation.prompt();
       const auto done = static_cast<std::ptrdiff_t>(running.sequence.tokens.size());
       running.sequence.tokens.insert(
           running.sequence.tokens.end(), prompt.begin() + done,
@@ -352,53 +345,28 @@ void Generator::AfterDecode() {
 }
 
 void Generator::HandOut(Running& running) {
-  // llama.cpp's samplers throw, a grammar that has come to a dead end for one: that ends this job
-  // and no other.
-  std::string why;
+  Generation::Output output;
   try {
-    SampleAndEmit(running);
-    return;
+    output = running.generation.Next(context_.get(), running.row);
   } catch (const std::exception& error) {
-    why = error.what();
+    return End(running, Error{Code::kInternal,
+                              std::string("an error was encountered while running the model: ") +
+                                  error.what()});
   }
-  End(running, Error{Code::kInternal, "an error was encountered while running the model: " + why});
-}
-
-void Generator::SampleAndEmit(Running& running) {
-  const GenerateJob& job = running.prepared->job;
-  if (running.next < 0) running.first_token = Clock::now();
-  if (running.n_predict == 0) return FinishJob(running, DoneReason::kLength);
-  const Token token = running.prepared->sampler->Sample(context_.get(), running.row);
-  ++running.n_generated;
-  ++n_generated_;
-  if (model_.IsEndOfGeneration(token)) return FinishJob(running, DoneReason::kStop);
-  if (job.want_context) running.answer.push_back(token);
-  if (job.logprobs) {
-    running.held_logprobs.push_back(
-        running.prepared->sampler->Logprobs(context_.get(), running.row, token, job.top_logprobs));
-  }
-
-  const std::vector<Token>& shown = running.prepared->prompt.shown_control;
-  const bool is_shown = std::find(shown.begin(), shown.end(), token) != shown.end();
-  Piece piece;
-  running.parser.Add(running.filter.Add(model_.TokenText(token, is_shown)), &piece);
-  if (!piece.text.empty() || !piece.thinking.empty() || !piece.tool_calls.empty()) {
-    piece.logprobs = std::exchange(running.held_logprobs, {});
-    Emit(running, std::move(piece));
-  }
-  running.next = token;
-  if (running.filter.HasStopped()) return FinishJob(running, DoneReason::kStop);
-  if (running.n_generated >= running.n_predict) FinishJob(running, DoneReason::kLength);
+  n_generated_ += running.generation.last() >= 0 ? 1 : 0;
+  running.next = running.generation.last();
+  Emit(running, std::move(output.piece));
+  if (output.done) FinishJob(running, *output.done);
 }
 
 // Before a token is evaluated: at the context's end, slide it or stop. False: the job has ended.
 bool Generator::MakeRoom(Running& running) {
-  const GenerateJob& job = running.prepared->job;
+  const GenerateJob& job = running.generation.job();
   const auto n_ctx = static_cast<std::size_t>(job.num_ctx);
   const std::size_t n = running.sequence.tokens.size();
   if (n + 1 <= n_ctx) return true;
   const bool adds_bos = llama_vocab_get_add_bos(model_.vocab());
-  const std::size_t n_prompt = running.prepared->prompt.tokens.size();
+  const std::size_t n_prompt = running.generation.prompt().size();
   std::size_t keep = job.sampling.num_keep < 0
                          ? n_prompt
                          : static_cast<std::size_t>(job.sampling.num_keep) + (adds_bos ? 1 : 0);
@@ -411,27 +379,8 @@ bool Generator::MakeRoom(Running& running) {
 
 // Hands out what was held back and the final record.
 void Generator::FinishJob(Running& running, DoneReason reason) {
-  Piece rest;
-  if (!running.filter.HasStopped()) {
-    running.parser.Add(running.filter.Flush(), &rest);
-    rest.logprobs = std::exchange(running.held_logprobs, {});
-  }
-  running.parser.Finish(&rest);
-  Emit(running, std::move(rest));
-
-  const std::vector<Token>& prompt = running.prepared->prompt.tokens;
-  Finish done;
-  done.reason = reason;
-  done.prompt_tokens = static_cast<std::int64_t>(prompt.size());
-  done.reused_tokens = running.n_reused;
-  done.eval_tokens = running.n_generated;
-  done.prompt_eval_time = running.first_token - running.started;
-  done.eval_time = Clock::now() - running.first_token;
-  if (running.prepared->job.want_context) {
-    done.context = prompt;
-    done.context.insert(done.context.end(), running.answer.begin(), running.answer.end());
-  }
-  End(running, std::move(done));
+  Emit(running, running.generation.Rest());
+  End(running, running.generation.Record(reason, running.n_reused));
 }
 
 void Generator::Emit(Running& running, Piece piece) {
@@ -439,14 +388,14 @@ void Generator::Emit(Running& running, Piece piece) {
       piece.logprobs.empty())
     return;
   --running.credit;
-  config_.sink(running.prepared->id, std::move(piece));
+  config_.sink(running.id(), std::move(piece));
 }
 
 void Generator::End(Running& running, JobEvent last) {
   const auto self = std::find_if(running_.begin(), running_.end(),
                                  [&](const auto& r) { return r.get() == &running; });
   if (self == running_.end()) return;  // it has ended already
-  const JobId id = running.prepared->id;
+  const JobId id = running.id();
   const std::unique_ptr<Running> ended = std::move(*self);
   running_.erase(self);
   has_changed_ = true;  // a slot is free

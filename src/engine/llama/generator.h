@@ -11,7 +11,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -23,24 +22,13 @@
 #include "core/job.h"
 #include "core/stop.h"
 #include "engine/engine.h"
+#include "engine/llama/generation.h"
 #include "engine/llama/loaded_model.h"
-#include "engine/llama/output_parser.h"
-#include "engine/llama/prompt_builder.h"
-#include "engine/llama/sampler.h"
+#include "engine/llama/prepared_job.h"
 #include "engine/llama/sequence_cache.h"
 #include "engine/llama/turn_lock.h"
-#include "engine/text_filter.h"
 
 namespace corral::engine {
-
-// A job whose prompt is ready.
-struct PreparedJob {
-  JobId id{};
-  GenerateJob job;
-  PreparedPrompt prompt;
-  std::unique_ptr<Sampler> sampler;
-  StopToken stop;
-};
 
 class Generator {
  public:
@@ -65,28 +53,19 @@ class Generator {
   EngineCounters Counters() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Running {
-    Running(std::unique_ptr<PreparedJob> job, Sequence begun, int pieces)
-        : prepared(std::move(job)),
-          sequence(std::move(begun)),
-          filter(prepared->prompt.stops),
-          parser(prepared->prompt.syntax),
-          credit(pieces) {}
-    std::unique_ptr<PreparedJob> prepared;
+    Running(const LoadedModel& model, std::unique_ptr<PreparedJob> job, Sequence begun, int pieces)
+        : generation(model, std::move(job)), sequence(std::move(begun)), credit(pieces) {}
+    Generation generation;
     Sequence sequence;
-    TextFilter filter;
-    OutputParser parser;
     int credit;
-    int n_predict = 0;  // most tokens to generate
-    std::int64_t n_generated = 0;
     std::int64_t n_reused = 0;
     Token next = -1;             // sampled, not evaluated yet; -1 while the prompt is evaluated
     int row = -1;                // of its logits in the batch that was just decoded
     std::size_t n_in_batch = 0;  // tokens of it in the batch
-    std::vector<TokenLogprob> held_logprobs;  // of tokens whose text is still held back
-    std::vector<Token> answer;                // only if want_context
-    Clock::time_point started, first_token;
+
+    JobId id() const { return generation.prepared().id; }
+    const StopToken& stop() const { return generation.prepared().stop; }
   };
   struct CreditMessage {
     JobId id;
@@ -108,7 +87,6 @@ class Generator {
   void AfterDecode();
   // Samples the job's next token from `row` and hands it out. The job may have ended then.
   void HandOut(Running& running);
-  void SampleAndEmit(Running& running);
   bool MakeRoom(Running& running);
   void FinishJob(Running& running, DoneReason reason);
   void End(Running& running, JobEvent last);

@@ -1,0 +1,21 @@
+// A job whose prompt is ready: what the prepare threads hand to the engine thread.
+#pragma once
+
+#include <memory>
+
+#include "core/job.h"
+#include "core/stop.h"
+#include "engine/llama/prompt_builder.h"
+#include "engine/llama/sampler.h"
+
+namespace corral::engine {
+
+struct PreparedJob {
+  JobId id{};
+  GenerateJob job;
+  PreparedPrompt prompt;
+  std::unique_ptr<Sampler> sampler;
+  StopToken stop;
+};
+
+}  // namespace corral::engine
