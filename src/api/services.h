@@ -1,8 +1,7 @@
 // What the handlers of all dialects work with. Made by app, outlives the HTTP server.
 #pragma once
 
-#include <functional>
-
+#include "api/readiness.h"
 #include "core/metrics.h"
 #include "core/settings.h"
 #include "models/store.h"
@@ -15,9 +14,7 @@ struct Services {
   scheduler::Scheduler& scheduler;
   const Settings& settings;
   Metrics& metrics;
-  // False from SIGTERM on: /healthz then answers 503, so that a proxy goes elsewhere. Empty: always
-  // ready. Thread-safe.
-  std::function<bool()> is_ready;
+  Readiness& readiness;
 };
 
 }  // namespace corral::api

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -20,11 +19,15 @@
 #include "api/request_metrics.h"
 #include "api/routes.h"
 #include "api/services.h"
+#include "api/start_models.h"
 #include "api/version.h"
+#include "app/advice.h"
 #include "core/files.h"
 #include "core/host.h"
+#include "core/init_process.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/script.h"
 #include "core/settings.h"
 #include "http/http.h"
 #include "models/store.h"
@@ -72,20 +75,21 @@ class StopSignals {
   UniqueFd fd_;
 };
 
-std::vector<std::string> EnvironmentNames() {
-  std::vector<std::string> names;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view text = *variable;
-    names.emplace_back(text.substr(0, text.find('=')));
-  }
-  return names;
+std::vector<std::string> EnvironmentVariables() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    variables.emplace_back(*variable);
+  return variables;
 }
 
-// corral-worker lies beside this program, unless a setting says otherwise.
+// corral-worker lies beside this program, or installed in ../lib/corral, unless a setting says
+// otherwise.
 std::filesystem::path WorkerProgram(const Settings& settings) {
   if (!settings.worker.empty()) return settings.worker;
   std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "corral-worker";
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const auto installed = folder.parent_path() / "lib" / "corral" / "corral-worker";
+  return std::filesystem::exists(installed, error) ? installed : folder / "corral-worker";
 }
 
 scheduler::Options SchedulerOptions(const Settings& settings) {
@@ -111,17 +115,47 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
   return options;
 }
 
-int Failed(const Error& error) {
+int Failed(const Error& error, const std::string& advice = {}) {
   std::fprintf(stderr, "Error: %s\n", error.message.c_str());
+  if (!advice.empty()) std::fprintf(stderr, "%s\n", advice.c_str());
   return 1;
 }
+
+// What runs beside the server from its start on, and ends with it.
+class StartJobs {
+ public:
+  StartJobs(api::StartModels& models, const Settings& settings)
+      : models_([this, &models] { models.Run(stop_.token()); }) {
+    if (!settings.init_script.empty())
+      script_ = std::jthread([this, file = settings.init_script] { RunInit(file); });
+  }
+  ~StartJobs() { stop_.RequestStop(StopReason::kShutdown); }
+  StartJobs(const StartJobs&) = delete;
+  StartJobs& operator=(const StartJobs&) = delete;
+
+ private:
+  void RunInit(const std::string& file) const {
+    const ScriptOptions options{.file = file, .environment = EnvironmentVariables()};
+    const Status status = RunScript(options, stop_.token());
+    if (!status && !stop_.StopRequested()) {
+      Log(LogLevel::kWarn, "init script: " + status.error().message, {{"path", file}});
+    }
+  }
+
+  StopSource stop_;
+  std::jthread models_, script_;
+};
 
 }  // namespace
 
 int RunServer() {
+  if (IsInitProcess()) {
+    if (const std::optional<int> status = SplitOffInit()) return *status;
+  }
   const StopSignals signals;
   std::vector<std::string> warnings;
-  const Settings settings = ReadSettings(ProcessEnvironment(), EnvironmentNames(), &warnings);
+  const Settings settings =
+      ReadSettings(ProcessEnvironment(), ProcessEnvironmentNames(), &warnings);
   ConfigureLog(settings.log_level,
                settings.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
@@ -130,16 +164,18 @@ int RunServer() {
   store_options.is_prune_enabled = !settings.no_prune;
   store_options.go_template = settings.go_template;
   auto store = models::Store::Open(settings.models, store_options);
-  if (!store) return Failed(store.error());
+  if (!store) return Failed(store.error(), StoreAdvice(settings.models));
+  WarnIfReadOnly(settings.models);
 
   Metrics metrics;
   const auto scheduler = scheduler::MakeScheduler(
       SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
   api::RequestMetrics request_metrics(metrics);
-  std::atomic<bool> is_ready{true};
+  api::Readiness readiness;
+  const api::Services services{**store, *scheduler, settings, metrics, readiness};
+  api::StartModels start_models(services);
   http::Router router;
-  api::AddRoutes(router,
-                 {**store, *scheduler, settings, metrics, [&is_ready] { return is_ready.load(); }});
+  api::AddRoutes(router, services);
 
   http::ServerOptions options;
   options.address = settings.host.host;
@@ -159,15 +195,16 @@ int RunServer() {
          {"id", request.id}});
   };
   auto server = http::Start(std::move(options), std::move(router));
-  if (!server) return Failed(server.error());
+  if (!server) return Failed(server.error(), ListenAdvice(server.error(), settings.host));
   Log(LogLevel::kInfo,
       "Listening on " + (*server)->address() + " (version " + std::string(api::kOllamaVersion) +
           ")",
       {{"models", settings.models}});
+  auto start_jobs = std::make_unique<StartJobs>(start_models, settings);
 
   const int signal = signals.Wait();
   Log(LogLevel::kInfo, "stopping", {{"signal", ::strsignal(signal)}});
-  is_ready = false;
+  readiness.StartDraining();
   {
     // A second signal ends the grace; the end of the drain ends the wait for one.
     int ends[2] = {-1, -1};
@@ -181,6 +218,7 @@ int RunServer() {
         std::chrono::duration_cast<std::chrono::milliseconds>(settings.shutdown_grace));
     (void)!::write(drain.get(), "x", 1);
   }
+  start_jobs.reset();
   scheduler->Shutdown(kWorkerGrace);
   server->reset();
   Log(LogLevel::kInfo, "stopped");

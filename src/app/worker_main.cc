@@ -3,4 +3,7 @@
 #include "engine/llama/llama_engine.h"
 #include "worker/host.h"
 
-int main() { return corral::worker::RunHost(corral::engine::MakeLlamaEngine); }
+int main() {
+  corral::engine::LoadComputeLibraries();
+  return corral::worker::RunHost(corral::engine::MakeLlamaEngine);
+}

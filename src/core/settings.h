@@ -77,6 +77,8 @@ struct Settings {
       prefix_cache_bytes;  // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
   std::string worker;      // CORRAL_WORKER: path of corral-worker; beside corral if empty
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(8);  // CORRAL_SHUTDOWN_GRACE
+  std::vector<std::string> preload;  // CORRAL_PRELOAD: names of models, trimmed, no empty ones
+  std::string init_script;           // CORRAL_INIT_SCRIPT; empty: none
 };
 
 // One row of the table.

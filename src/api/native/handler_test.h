@@ -31,8 +31,7 @@ class HandlerTest : public ::testing::Test {
     auto opened = models::Store::Open(folder_ / "models", {});
     if (!opened) std::abort();
     store_ = *std::move(opened);
-    const Services services{*store_, scheduler_, settings_, metrics_, [this] { return is_ready_; }};
-    AddRoutes(router_, services);
+    AddRoutes(router_, services());
     Answer({Finish{}});
   }
   ~HandlerTest() override {
@@ -40,6 +39,8 @@ class HandlerTest : public ::testing::Test {
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
+
+  Services services() { return {*store_, scheduler_, settings_, metrics_, readiness_}; }
 
   static gguf::Writer SmallGguf(bool is_embedding) {
     gguf::Writer writer;
@@ -145,7 +146,7 @@ class HandlerTest : public ::testing::Test {
   Settings settings_;
   Metrics metrics_;
   http::Router router_;
-  bool is_ready_ = true;
+  Readiness readiness_;
   std::vector<worker::Job> jobs_;
 };
 

@@ -23,6 +23,7 @@ http::Task<void> HandleRoot(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleVersion(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleStatus(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleHealth(const Services& services, http::Exchange& exchange);
+http::Task<void> HandleReady(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleMetrics(const Services& services, http::Exchange& exchange);
 
 }  // namespace corral::api

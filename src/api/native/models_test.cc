@@ -207,8 +207,22 @@ TEST_F(ModelRoutesTest, TellAboutTheServer) {
   EXPECT_EQ(Ask("GET", "/api/version")->sent.body, R"({"version":"0.32.1"})");
   EXPECT_EQ(Ask("GET", "/api/status")->sent.body, R"({"cloud":{"disabled":true,"source":"env"}})");
   EXPECT_EQ(Ask("GET", "/healthz")->sent.status, 200);
-  is_ready_ = false;
+  EXPECT_EQ(Ask("GET", "/readyz")->sent.status, 200);
+  readiness_.StartDraining();
   EXPECT_EQ(Ask("GET", "/healthz")->sent.status, 503);
+  EXPECT_EQ(Ask("GET", "/readyz")->sent.status, 503);
+}
+
+TEST_F(ModelRoutesTest, NotReadySaysWhy) {
+  readiness_.WaitFor("load b", "waiting");
+  readiness_.WaitFor("load a", "loading");
+  const auto exchange = Ask("GET", "/readyz");
+  EXPECT_EQ(exchange->sent.status, 503);
+  EXPECT_EQ(exchange->sent.body, R"({"error":"not ready: load a: loading; load b: waiting"})");
+  EXPECT_EQ(Ask("GET", "/healthz")->sent.status, 200);
+  readiness_.Have("load a");
+  readiness_.Have("load b");
+  EXPECT_EQ(Ask("GET", "/readyz")->sent.body, R"({"status":"ready"})");
 }
 
 TEST_F(ModelRoutesTest, ShowMetrics) {

@@ -1,5 +1,5 @@
-// What tells about the server itself: /, /api/version, /api/status, /healthz, /metrics; and the
-// table of routes.
+// What tells about the server itself: /, /api/version, /api/status, /healthz, /readyz, /metrics;
+// and the table of routes.
 #include <utility>
 
 #include "api/json_writer.h"
@@ -27,11 +27,21 @@ http::Task<void> HandleStatus(const Services& /*services*/, http::Exchange& exch
 }
 
 http::Task<void> HandleHealth(const Services& services, http::Exchange& exchange) {
-  if (services.is_ready && !services.is_ready()) {
+  // A proxy goes elsewhere once the server is on its way out.
+  if (services.readiness.IsDraining()) {
     co_await SendFailure(exchange, Failure(503, "server is shutting down"));
     co_return;
   }
   co_await SendJson(exchange, R"({"status":"ok"})");
+}
+
+http::Task<void> HandleReady(const Services& services, http::Exchange& exchange) {
+  std::optional<std::string> why_not = services.readiness.WhyNot();
+  if (why_not) {
+    co_await SendFailure(exchange, Failure(503, *std::move(why_not)));
+    co_return;
+  }
+  co_await SendJson(exchange, R"({"status":"ready"})");
 }
 
 http::Task<void> HandleMetrics(const Services& services, http::Exchange& exchange) {
@@ -70,6 +80,7 @@ void AddRoutes(http::Router& router, const Services& services) {
   add({"DELETE"}, "/api/delete", &HandleDelete);
   add({"HEAD", "POST"}, "/api/blobs/{digest}", &HandleBlob);
   add({"GET"}, "/healthz", &HandleHealth);
+  add({"GET"}, "/readyz", &HandleReady);
   add({"GET"}, "/metrics", &HandleMetrics);
 }
 

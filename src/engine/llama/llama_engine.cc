@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <exception>
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -210,12 +212,28 @@ class LlamaEngine final : public Engine {
 
 }  // namespace
 
+void LoadComputeLibraries() {
+#ifdef GGML_BACKEND_DL
+  InstallLlamaLog();
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  // A folder by name: without one ggml also looks into the current folder, which anybody may have
+  // filled.
+  if (!error) ggml_backend_load_all_from_path(program.parent_path().c_str());
+#endif
+}
+
 Result<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelFiles& files, EngineConfig config) {
   static std::once_flag once;
   std::call_once(once, [] {
     InstallLlamaLog();
     llama_backend_init();
   });
+  if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr) {
+    return Fail(
+        Code::kInternal,
+        "unable to load model: no compute library beside corral-worker runs on this processor");
+  }
   if (!files.projectors.empty() || !files.adapters.empty()) {
     Log(LogLevel::kWarn, "projectors and adapters are loaded by a later release and are left out");
   }
