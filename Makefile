@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` and `make test`. The work is done in scripts/ and by the CMake presets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint format asan tsan fuzz bench clean
+.PHONY: help run build test check image lint format asan tsan fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: ## set up, build and run all tests
 
 check: ## the quick tests only (unit and cases)
 	@scripts/test dev -L 'unit|cases'
+
+image: ## build the container image corral:cpu and show its size by layer (needs Docker)
+	@scripts/image
 
 lint: ## formatting, shell scripts, structure, clang-tidy with thread-safety analysis
 	@scripts/lint

@@ -11,7 +11,9 @@ find_package(CURL 7.88 REQUIRED)
 find_package(Boost 1.81 REQUIRED)
 find_library(CORRAL_SECCOMP_LIBRARY seccomp REQUIRED) # libseccomp-dev has no CMake package; rooms link `seccomp`
 mark_as_advanced(CORRAL_SECCOMP_LIBRARY)
-find_package(GTest 1.12 REQUIRED)
+if(BUILD_TESTING)
+  find_package(GTest 1.12 REQUIRED)
+endif()
 
 add_library(corral_flags INTERFACE)
 target_compile_options(corral_flags INTERFACE

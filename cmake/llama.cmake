@@ -9,7 +9,7 @@ option(CORRAL_PORTABLE_CPU "Build every CPU variant as a loadable library instea
 set(corral_llama_source "${CORRAL_LLAMA_DIR}")
 if(corral_llama_source STREQUAL "")
   execute_process(
-    COMMAND "${CMAKE_SOURCE_DIR}/scripts/fetch-llama"
+    COMMAND "${CMAKE_CURRENT_LIST_DIR}/../scripts/fetch-llama"
     OUTPUT_VARIABLE corral_llama_source
     OUTPUT_STRIP_TRAILING_WHITESPACE
     RESULT_VARIABLE corral_fetch_result)
@@ -48,3 +48,22 @@ function(corral_add_llama source)
   add_subdirectory("${source}" "${CMAKE_BINARY_DIR}/llama.cpp" EXCLUDE_FROM_ALL SYSTEM)
 endfunction()
 corral_add_llama("${corral_llama_source}")
+
+# corral_install_llama(): the shared libraries of a portable build go into lib/corral, beside corral-worker, which finds them
+# and the CPU variants there. Component `llama`: they change with the pin only.
+function(corral_install_llama)
+  if(NOT CORRAL_PORTABLE_CPU)
+    return()
+  endif()
+  set(libraries llama llama-common ggml ggml-base)
+  set_property(TARGET ${libraries} PROPERTY PUBLIC_HEADER) # no headers in a package
+  set_target_properties(${libraries} PROPERTIES INSTALL_RPATH "$ORIGIN")
+  install(TARGETS ${libraries} LIBRARY DESTINATION lib/corral COMPONENT llama NAMELINK_SKIP)
+  get_property(backends CACHE GGML_AVAILABLE_BACKENDS PROPERTY VALUE)
+  foreach(backend IN LISTS backends)
+    set_property(TARGET ${backend} PROPERTY VERSION) # ggml looks for lib<backend>.so, not for a link to it
+    set_property(TARGET ${backend} PROPERTY SOVERSION)
+    set_property(TARGET ${backend} PROPERTY INSTALL_RPATH "$ORIGIN")
+    install(TARGETS ${backend} LIBRARY DESTINATION lib/corral COMPONENT llama)
+  endforeach()
+endfunction()
