@@ -85,6 +85,9 @@ void LocalScheduler::Run() {
     for (Message& message : messages) message();
     ExpireIdle();
     ServeWaiting();
+    if (entries_.empty()) {
+      for (const auto& is_empty : std::exchange(waits_for_empty_, {})) is_empty->set_value();
+    }
     lock.lock();
   }
 }
@@ -177,7 +180,9 @@ void LocalScheduler::StopAdmitting() {
 }
 
 void LocalScheduler::Shutdown(std::chrono::milliseconds grace) {
-  Ask<bool>([this, grace] {
+  auto is_empty = std::make_shared<std::promise<void>>();
+  auto empty = is_empty->get_future();
+  Post([this, grace, is_empty] {
     is_admitting_ = false;
     for (auto& waiting : std::exchange(waiting_, {})) waiting->on_lease(Fail(ShuttingDown()));
     for (Entry& entry : entries_) {
@@ -185,17 +190,9 @@ void LocalScheduler::Shutdown(std::chrono::milliseconds grace) {
         waiting->on_lease(Fail(ShuttingDown()));
       Evict(entry, grace);
     }
-    return true;
+    waits_for_empty_.push_back(is_empty);
   });
-  // Each worker's end comes as a message; look until the table is empty.
-  for (;;) {
-    auto gone = std::make_shared<std::promise<bool>>();
-    auto is_empty = gone->get_future();
-    Post([this, gone] { gone->set_value(entries_.empty()); });
-    if (is_empty.get()) return;
-    std::unique_lock lock(mutex_);
-    event_.wait_for(lock, std::chrono::milliseconds(20), [this] { return !inbox_.empty(); });
-  }
+  empty.wait();  // each worker's end comes as a message
 }
 
 void LocalScheduler::Poke() {

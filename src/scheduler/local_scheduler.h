@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <future>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -91,6 +92,7 @@ class LocalScheduler final : public Scheduler {
 
   // The scheduler thread's own.
   std::list<Entry> entries_;
+  std::vector<std::shared_ptr<std::promise<void>>> waits_for_empty_;  // of Shutdown
   std::deque<std::unique_ptr<Waiting>> waiting_;
   EntryId next_entry_ = 1;
   EngineCounters gone_counters_;  // of workers that are no more
