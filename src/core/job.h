@@ -111,9 +111,21 @@ struct GenerateJob {
 
 struct EmbedJob {
   std::vector<std::string> texts;
+  // Set: the texts are documents, and each vector is one number, how well its document answers this
+  // query, from 0 to 1. Only models with rank pooling can.
+  std::optional<std::string> rerank_query;
   int num_ctx = 4096;     // most tokens of a text
   bool truncate = true;   // cut the end of a text that is too long; false: kInvalidArgument
   bool normalize = true;  // to Euclidean norm 1
+};
+
+// Text to tokens, or tokens to text. Needs the vocabulary only.
+struct TokenJob {
+  bool is_detokenize = false;
+  std::string text;           // to tokenize
+  std::vector<Token> tokens;  // to detokenize; one outside the vocabulary: kInvalidArgument
+  bool add_special = false;   // BOS, EOS, SEP as the vocabulary has them around a text
+  bool parse_special = true;  // control tokens in the text are recognised
 };
 
 struct TokenLogprob {
@@ -150,20 +162,27 @@ struct Embeddings {
   std::int64_t prompt_tokens = 0;
 };
 
+// The end of a TokenJob that went well: the half that was asked for.
+struct TokenText {
+  std::vector<Token> tokens;
+  std::string text;
+};
+
 // What a job's owner hears: any number of Piece, then exactly one of the others.
-using JobEvent = std::variant<Piece, Finish, Embeddings, Error>;
+using JobEvent = std::variant<Piece, Finish, Embeddings, TokenText, Error>;
 inline bool IsLast(const JobEvent& event) { return !std::holds_alternative<Piece>(event); }
 
 // What a worker was asked to load. File descriptors travel beside it: the sandboxed child opens no
 // path.
 struct LoadOptions {
-  int num_ctx = 4096;   // most tokens of one sequence
-  int n_slots = 1;      // sequences that decode at once; the cell pool is num_ctx * n_slots
-  int num_batch = 512;  // tokens of a llama_decode at most
-  int num_gpu = -1;     // layers on the GPU; -1: as many as fit, 0: none
-  int main_gpu = -1;    // -1: unset
-  int num_thread = 0;   // 0: what the cgroup, the cpuset and the cores allow
-  int use_mmap = -1;    // -1: by the room's own rule, 0: no, 1: yes
+  bool is_vocab_only = false;  // no weights: TokenJobs only
+  int num_ctx = 4096;          // most tokens of one sequence
+  int n_slots = 1;             // sequences that decode at once; the cell pool is num_ctx * n_slots
+  int num_batch = 512;         // tokens of a llama_decode at most
+  int num_gpu = -1;            // layers on the GPU; -1: as many as fit, 0: none
+  int main_gpu = -1;           // -1: unset
+  int num_thread = 0;          // 0: what the cgroup, the cpuset and the cores allow
+  int use_mmap = -1;           // -1: by the room's own rule, 0: no, 1: yes
   bool flash_attention = true;
   std::string kv_cache_type;            // "": f16
   std::int64_t prefix_cache_bytes = 0;  // budget for parked prefixes in host RAM

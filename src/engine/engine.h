@@ -33,6 +33,7 @@ class Engine {
   virtual ModelFacts facts() const = 0;
   virtual void Submit(JobId id, GenerateJob job) = 0;
   virtual void Submit(JobId id, EmbedJob job) = 0;
+  virtual void Submit(JobId id, TokenJob job) = 0;
   virtual void Cancel(JobId id) = 0;
   virtual void AddCredit(JobId id, int pieces) = 0;
   virtual EngineCounters Counters() const = 0;

@@ -74,6 +74,19 @@ class FakeEngine final : public Engine {
 
   void Submit(JobId id, EmbedJob job) override {
     Embeddings result;
+    if (job.rerank_query) {  // the share of the query's words that a document has
+      for (const std::string& text : job.texts) {
+        const std::vector<std::string> words = Words(text);
+        const std::vector<std::string> wanted = Words(*job.rerank_query);
+        result.prompt_tokens += static_cast<std::int64_t>(words.size() + wanted.size());
+        const auto n_found = std::count_if(wanted.begin(), wanted.end(), [&](const auto& word) {
+          return std::find(words.begin(), words.end(), word) != words.end();
+        });
+        result.vectors.push_back({static_cast<float>(n_found)});
+      }
+      config_.sink(id, std::move(result));
+      return;
+    }
     for (const std::string& text : job.texts) {
       std::vector<float> vector(kEmbeddingSize, 0.0F);
       for (const std::string& word : Words(text)) {
@@ -86,6 +99,25 @@ class FakeEngine final : public Engine {
     {
       const std::lock_guard lock(mutex_);
       counters_.prompt_tokens_evaluated += result.prompt_tokens;
+    }
+    config_.sink(id, std::move(result));
+  }
+
+  // A token is a byte.
+  void Submit(JobId id, TokenJob job) override {
+    TokenText result;
+    if (job.is_detokenize) {
+      for (const Token token : job.tokens) {
+        if (token < 0 || token > 255) {
+          config_.sink(id, Error{Code::kInvalidArgument,
+                                 "token " + std::to_string(token) +
+                                     " is not in the model's vocabulary of 256 tokens"});
+          return;
+        }
+        result.text.push_back(static_cast<char>(token));
+      }
+    } else {
+      for (const char c : job.text) result.tokens.push_back(static_cast<unsigned char>(c));
     }
     config_.sink(id, std::move(result));
   }

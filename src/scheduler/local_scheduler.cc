@@ -118,9 +118,10 @@ void LocalScheduler::Acquire(ModelRequest request, StopToken stop, OnLease on_le
 
 void LocalScheduler::Unload(const std::filesystem::path& model) {
   Post([this, model] {
-    if (Entry* entry = FindModel(model)) {
-      entry->keep_alive = std::chrono::nanoseconds(0);
-      entry->must_go = true;
+    for (Entry& entry : entries_) {
+      if (entry.loaded_for.model != model) continue;
+      entry.keep_alive = std::chrono::nanoseconds(0);
+      entry.must_go = true;
     }
   });
 }
@@ -130,7 +131,7 @@ std::vector<LoadedModel> LocalScheduler::Loaded() {
     std::vector<LoadedModel> models;
     const auto wall_now = std::chrono::system_clock::now();
     for (const Entry& entry : entries_) {
-      if (entry.state != State::kReady || entry.must_go) continue;
+      if (entry.state != State::kReady || entry.must_go || entry.loaded_for.is_vocab_only) continue;
       LoadedModel model;
       model.name = entry.loaded_for.name;
       model.digest = entry.loaded_for.digest;
@@ -249,7 +250,7 @@ bool LocalScheduler::TryServe(std::unique_ptr<Waiting>& waiting) {
     waiting->on_lease(Fail(waiting->stop.ToError()));
     return true;
   }
-  Entry* entry = FindModel(waiting->request.model);
+  Entry* entry = FindModel(waiting->request);
   if (entry == nullptr) return StartLoad(waiting);
   if (entry->state == State::kStopping || entry->must_go) return false;
   if (!CanServe(*entry, waiting->request)) {
@@ -291,6 +292,7 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
   launch.projectors = request.projectors;
   launch.adapters = request.adapters;
   launch.model_name = request.name;
+  launch.options.is_vocab_only = request.is_vocab_only;
   launch.options.num_ctx = NumCtx(request);
   launch.options.n_slots = options_.num_parallel;
   launch.options.num_batch = request.num_batch.value_or(512);
@@ -332,19 +334,21 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
 
 // Whether one more model may be loaded now; starts an eviction where that is what it takes.
 bool LocalScheduler::MakeRoom(const ModelRequest& request) {
-  const bool is_full = static_cast<int>(entries_.size()) >= std::max(options_.max_loaded_models, 1);
+  const int n_loaded = CountEntries(request.is_vocab_only);
+  const bool is_full = n_loaded >= std::max(options_.max_loaded_models, 1);
   const std::int64_t free_bytes = surroundings_.free_memory_bytes
                                       ? surroundings_.free_memory_bytes()
                                       : ReadHostFacts().memory_available_bytes;
-  const bool is_short =
-      !entries_.empty() && free_bytes > 0 && request.file_bytes + kLoadOverheadBytes > free_bytes;
+  const bool is_short = !request.is_vocab_only && n_loaded > 0 && free_bytes > 0 &&
+                        request.file_bytes + kLoadOverheadBytes > free_bytes;
   if (!is_full && !is_short) return true;
   // A place is being made already?
-  if (std::any_of(entries_.begin(), entries_.end(),
-                  [](const Entry& e) { return e.state == State::kStopping; })) {
+  if (std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
+        return e.state == State::kStopping && e.loaded_for.is_vocab_only == request.is_vocab_only;
+      })) {
     return false;
   }
-  if (Entry* victim = LongestIdle()) {
+  if (Entry* victim = LongestIdle(request.is_vocab_only)) {
     Log(LogLevel::kInfo, "evicting model",
         {{"model", victim->loaded_for.name}, {"for", request.name}});
     Evict(*victim, kUnloadGrace);
@@ -357,13 +361,16 @@ bool LocalScheduler::MakeRoom(const ModelRequest& request) {
 
 // Among idle models the one that has been so longest; one that is kept for ever only if there is no
 // other.
-LocalScheduler::Entry* LocalScheduler::LongestIdle() {
+LocalScheduler::Entry* LocalScheduler::LongestIdle(bool is_vocab_only) {
   Entry* best = nullptr;
   const auto rank = [](const Entry& e) {
     return std::pair(e.keep_alive == kForever, e.idle_since);
   };
   for (Entry& entry : entries_) {
-    if (entry.state != State::kReady || entry.leases > 0) continue;
+    if (entry.state != State::kReady || entry.leases > 0 ||
+        entry.loaded_for.is_vocab_only != is_vocab_only) {
+      continue;
+    }
     if (best == nullptr || rank(entry) < rank(*best)) best = &entry;
   }
   return best;
@@ -423,7 +430,7 @@ void LocalScheduler::Grant(Entry& entry, std::unique_ptr<Waiting> waiting) {
   if (request.keep_alive) entry.keep_alive = *request.keep_alive;
   int num_ctx = request.num_ctx ? NumCtx(request) : entry.facts.n_ctx_seq;
   if (entry.facts.n_ctx_seq > 0) num_ctx = std::min(num_ctx, entry.facts.n_ctx_seq);
-  entry.shown_num_ctx = num_ctx;
+  if (!request.is_vocab_only) entry.shown_num_ctx = num_ctx;
   // The newest name that it serves under is shown: tags that share a GGUF share the worker.
   entry.loaded_for.name = request.name;
   entry.loaded_for.digest = request.digest;
@@ -447,6 +454,7 @@ void LocalScheduler::Evict(Entry& entry, std::chrono::milliseconds grace) {
 }
 
 bool LocalScheduler::CanServe(const Entry& entry, const ModelRequest& request) const {
+  if (request.is_vocab_only) return true;
   const ModelRequest& loaded = entry.loaded_for;
   if (request.adapters != loaded.adapters || request.projectors != loaded.projectors) return false;
   if (request.num_ctx) {
@@ -473,11 +481,27 @@ LocalScheduler::Entry* LocalScheduler::Find(EntryId id) {
   return found == entries_.end() ? nullptr : &*found;
 }
 
-// The newest: an older one with the same key may still be on its way out.
-LocalScheduler::Entry* LocalScheduler::FindModel(const std::filesystem::path& model) {
-  const auto found = std::find_if(entries_.rbegin(), entries_.rend(),
-                                  [&](const Entry& e) { return e.loaded_for.model == model; });
-  return found == entries_.rend() ? nullptr : &*found;
+// The newest that may serve it: an older one with the same key may still be on its way out. For the
+// vocabulary alone any that stays will do.
+LocalScheduler::Entry* LocalScheduler::FindModel(const ModelRequest& request) {
+  Entry* leaving = nullptr;
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    if (entry->loaded_for.model != request.model) continue;
+    if (!request.is_vocab_only) {
+      if (!entry->loaded_for.is_vocab_only) return &*entry;
+    } else if (entry->state != State::kStopping && !entry->must_go) {
+      return &*entry;
+    } else if (entry->loaded_for.is_vocab_only) {
+      leaving = &*entry;
+    }
+  }
+  return leaving;
+}
+
+int LocalScheduler::CountEntries(bool is_vocab_only) const {
+  return static_cast<int>(std::count_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    return entry.loaded_for.is_vocab_only == is_vocab_only;
+  }));
 }
 
 int LocalScheduler::CountWaiting() const {

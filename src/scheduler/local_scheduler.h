@@ -75,7 +75,7 @@ class LocalScheduler final : public Scheduler {
   bool TryServe(std::unique_ptr<Waiting>& waiting);
   bool StartLoad(std::unique_ptr<Waiting>& waiting);
   bool MakeRoom(const ModelRequest& request);
-  Entry* LongestIdle();
+  Entry* LongestIdle(bool is_vocab_only);
   void Grant(Entry& entry, std::unique_ptr<Waiting> waiting);
   void ExpireIdle();
   void Evict(Entry& entry, std::chrono::milliseconds grace);
@@ -83,7 +83,9 @@ class LocalScheduler final : public Scheduler {
   int NumCtx(const ModelRequest& request) const;
   Clock::time_point ExpiryOf(const Entry& entry) const;
   Entry* Find(EntryId id);
-  Entry* FindModel(const std::filesystem::path& model);
+  Entry* FindModel(const ModelRequest& request);
+  // Entries with weights, or without.
+  int CountEntries(bool is_vocab_only) const;
   int CountWaiting() const;
 
   const Options options_;

@@ -37,6 +37,9 @@ struct ModelRequest {
   std::int64_t file_bytes = 0;  // of all these files: the first guess of the memory needed
   int n_ctx_train = 0;          // 0: unknown
   bool is_embedding = false;
+  // TokenJobs only: any worker with this model serves it, else one that reads no weights. Such
+  // workers are not shown by Loaded and make no model go; as many as models may be loaded.
+  bool is_vocab_only = false;
   // Explicit values only; unset means "the server decides".
   std::optional<int> num_ctx, num_batch, num_gpu, main_gpu, num_thread;
   std::optional<bool> use_mmap;

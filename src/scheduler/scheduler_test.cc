@@ -30,7 +30,11 @@ class FakeWorker final : public worker::Worker {
   bool IsAlive() const override { return is_alive; }
   pid_t pid() const override { return 4711; }
   ModelFacts facts() const override { return {}; }
-  EngineCounters counters() const override { return {.prompt_tokens_evaluated = 10}; }
+  EngineCounters counters() const override {
+    EngineCounters counters;
+    counters.prompt_tokens_evaluated = 10;
+    return counters;
+  }
   void Stop(std::chrono::milliseconds) override {
     is_alive = false;
     if (!is_gone.exchange(true)) callbacks_.on_gone();
@@ -85,6 +89,12 @@ ModelRequest Model(const std::string& name) {
   ModelRequest request;
   request.name = name;
   request.model = "/blobs/" + name;
+  return request;
+}
+
+ModelRequest VocabularyOf(const std::string& name) {
+  ModelRequest request = Model(name);
+  request.is_vocab_only = true;
   return request;
 }
 
@@ -398,6 +408,55 @@ TEST_F(SchedulerTest, AnswersEveryRequestOnceUnderLoad) {
   }
   for (int i = 0; i < 1000 && n_answers < kThreads * kRequests; ++i) scheduler_->Poke();
   EXPECT_EQ(n_answers, kThreads * kRequests);
+}
+
+TEST_F(SchedulerTest, AVocabularyIsReadWithoutTheWeightsAndMakesNoModelGo) {
+  Options options;
+  options.max_loaded_models = 1;
+  Make(options);
+  { const Lease model = Get(Model("a")); }
+  const auto loaded = launcher_->Next();
+  const Lease vocabulary = Get(VocabularyOf("b"));
+  EXPECT_TRUE(launcher_->Next()->launch.options.is_vocab_only);
+  EXPECT_TRUE(loaded->is_alive);
+  EXPECT_EQ(LoadedNames(), std::vector<std::string>{"a"});
+}
+
+TEST_F(SchedulerTest, ALoadedModelLendsItsVocabulary) {
+  Make();
+  { const Lease model = Get(Model("a")); }
+  { const Lease vocabulary = Get(VocabularyOf("a")); }
+  EXPECT_EQ(launcher_->n_started, 1);
+}
+
+TEST_F(SchedulerTest, AWorkerWithTheVocabularyAloneServesNoOtherRequest) {
+  Make();
+  const Lease vocabulary = Get(VocabularyOf("a"));
+  const Lease model = Get(Model("a"));
+  EXPECT_EQ(launcher_->n_started, 2);
+  launcher_->Next();
+  EXPECT_FALSE(launcher_->Next()->launch.options.is_vocab_only);
+  EXPECT_EQ(LoadedNames(), std::vector<std::string>{"a"});
+}
+
+TEST_F(SchedulerTest, AsManyVocabulariesAsModelsMayBeLoaded) {
+  Options options;
+  options.max_loaded_models = 1;
+  Make(options);
+  { const Lease first = Get(VocabularyOf("a")); }
+  const auto first = launcher_->Next();
+  { const Lease second = Get(VocabularyOf("b")); }
+  EXPECT_FALSE(first->is_alive);
+  EXPECT_EQ(launcher_->n_started, 2);
+}
+
+TEST_F(SchedulerTest, UnloadTakesTheVocabularyToo) {
+  Make();
+  { const Lease vocabulary = Get(VocabularyOf("a")); }
+  const auto worker = launcher_->Next();
+  scheduler_->Unload("/blobs/a");
+  scheduler_->Poke();
+  EXPECT_FALSE(worker->is_alive);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct Launch {
   LoadOptions options;
 };
 
-using Job = std::variant<GenerateJob, EmbedJob>;
+using Job = std::variant<GenerateJob, EmbedJob, TokenJob>;
 
 // Hears one job. Called on the handle's reader thread (or on the caller's, if Submit finds the
 // worker gone).

@@ -60,6 +60,7 @@ class Host {
   }
   void On(GenerateFrame frame) { Submit(frame.job, std::move(frame.body)); }
   void On(EmbedFrame frame) { Submit(frame.job, std::move(frame.body)); }
+  void On(TokenFrame frame) { Submit(frame.job, std::move(frame.body)); }
   void On(CancelFrame frame) {
     if (is_loaded_) engine_->Cancel(frame.job);
   }
@@ -143,6 +144,7 @@ class Host {
   void SendEvent(JobId id, Embeddings embeddings) {
     Send(EmbeddingsFrame{id, std::move(embeddings)});
   }
+  void SendEvent(JobId id, TokenText text) { Send(TokenTextFrame{id, std::move(text)}); }
   void SendEvent(JobId id, Error error) { Send(JobErrorFrame{id, std::move(error)}); }
 
   void Send(const Frame& frame) { outbox_.Send(EncodeFrame(frame)); }

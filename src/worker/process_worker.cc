@@ -129,8 +129,10 @@ JobId ProcessWorker::Submit(Job job, EventSink sink) {
   std::string bytes;
   if (auto* generate = std::get_if<GenerateJob>(&job)) {
     bytes = EncodeFrame(GenerateFrame{id, std::move(*generate)});
+  } else if (auto* embed = std::get_if<EmbedJob>(&job)) {
+    bytes = EncodeFrame(EmbedFrame{id, std::move(*embed)});
   } else {
-    bytes = EncodeFrame(EmbedFrame{id, std::move(std::get<EmbedJob>(job))});
+    bytes = EncodeFrame(TokenFrame{id, std::move(std::get<TokenJob>(job))});
   }
   const bool is_too_large = bytes.size() > kMaxPayload;
   PushResult pushed = PushResult::kFull;
@@ -257,6 +259,8 @@ bool ProcessWorker::Handle(Frame frame) {
     Deliver(finish->job, std::move(finish->finish));
   } else if (auto* embeddings = std::get_if<EmbeddingsFrame>(&frame)) {
     Deliver(embeddings->job, std::move(embeddings->embeddings));
+  } else if (auto* text = std::get_if<TokenTextFrame>(&frame)) {
+    Deliver(text->job, std::move(text->text));
   } else if (auto* failed = std::get_if<JobErrorFrame>(&frame)) {
     Deliver(failed->job, std::move(failed->error));
   } else if (auto* counters = std::get_if<CountersFrame>(&frame)) {

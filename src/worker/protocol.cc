@@ -45,7 +45,15 @@ void Describe(Archive& a, GenerateJob& v) {
 }
 template <class Archive>
 void Describe(Archive& a, EmbedJob& v) {
-  a(v.texts, v.num_ctx, v.truncate, v.normalize);
+  a(v.texts, v.rerank_query, v.num_ctx, v.truncate, v.normalize);
+}
+template <class Archive>
+void Describe(Archive& a, TokenJob& v) {
+  a(v.is_detokenize, v.text, v.tokens, v.add_special, v.parse_special);
+}
+template <class Archive>
+void Describe(Archive& a, TokenText& v) {
+  a(v.tokens, v.text);
 }
 template <class Archive>
 void Describe(Archive& a, TokenLogprob& v) {
@@ -66,8 +74,8 @@ void Describe(Archive& a, Embeddings& v) {
 }
 template <class Archive>
 void Describe(Archive& a, LoadOptions& v) {
-  a(v.num_ctx, v.n_slots, v.num_batch, v.num_gpu, v.main_gpu, v.num_thread, v.use_mmap,
-    v.flash_attention, v.kv_cache_type, v.prefix_cache_bytes);
+  a(v.is_vocab_only, v.num_ctx, v.n_slots, v.num_batch, v.num_gpu, v.main_gpu, v.num_thread,
+    v.use_mmap, v.flash_attention, v.kv_cache_type, v.prefix_cache_bytes);
 }
 template <class Archive>
 void Describe(Archive& a, ModelFacts& v) {
@@ -95,6 +103,10 @@ void Describe(Archive& a, GenerateFrame& v) {
 }
 template <class Archive>
 void Describe(Archive& a, EmbedFrame& v) {
+  a(v.job, v.body);
+}
+template <class Archive>
+void Describe(Archive& a, TokenFrame& v) {
   a(v.job, v.body);
 }
 template <class Archive>
@@ -132,6 +144,10 @@ void Describe(Archive& a, EmbeddingsFrame& v) {
   a(v.job, v.embeddings);
 }
 template <class Archive>
+void Describe(Archive& a, TokenTextFrame& v) {
+  a(v.job, v.text);
+}
+template <class Archive>
 void Describe(Archive& a, JobErrorFrame& v) {
   a(v.job, v.error);
 }
@@ -167,9 +183,10 @@ Result<Frame> DecodeAlternative(std::uint8_t kind, std::string_view payload) {
 
 std::uint32_t BuildCheck() {
   constexpr std::size_t kSizes[] = {
-      sizeof(LoadOptions), sizeof(GenerateJob),    sizeof(EmbedJob),
-      sizeof(Piece),       sizeof(Finish),         sizeof(Embeddings),
-      sizeof(ModelFacts),  sizeof(EngineCounters), std::variant_size_v<Frame>};
+      sizeof(LoadOptions),    sizeof(GenerateJob),       sizeof(EmbedJob),
+      sizeof(TokenJob),       sizeof(TokenText),         sizeof(Piece),
+      sizeof(Finish),         sizeof(Embeddings),        sizeof(ModelFacts),
+      sizeof(EngineCounters), std::variant_size_v<Frame>};
   std::uint32_t check = 2166136261U;  // FNV-1a
   for (const std::size_t size : kSizes)
     check = (check ^ static_cast<std::uint32_t>(size)) * 16777619U;

@@ -36,6 +36,10 @@ struct EmbedFrame {
   JobId job{};
   EmbedJob body;
 };
+struct TokenFrame {
+  JobId job{};
+  TokenJob body;
+};
 struct CancelFrame {
   JobId job{};
 };
@@ -68,6 +72,10 @@ struct EmbeddingsFrame {
   JobId job{};
   Embeddings embeddings;
 };
+struct TokenTextFrame {
+  JobId job{};
+  TokenText text;
+};
 struct JobErrorFrame {
   JobId job{};
   Error error;
@@ -76,9 +84,10 @@ struct CountersFrame {
   EngineCounters counters;
 };
 
-using Frame = std::variant<LoadFrame, GenerateFrame, EmbedFrame, CancelFrame, CreditFrame,
-                           StopFrame, LoadedFrame, LoadFailedFrame, ProgressFrame, PieceFrame,
-                           FinishFrame, EmbeddingsFrame, JobErrorFrame, CountersFrame>;
+using Frame =
+    std::variant<LoadFrame, GenerateFrame, EmbedFrame, TokenFrame, CancelFrame, CreditFrame,
+                 StopFrame, LoadedFrame, LoadFailedFrame, ProgressFrame, PieceFrame, FinishFrame,
+                 EmbeddingsFrame, TokenTextFrame, JobErrorFrame, CountersFrame>;
 
 // Changes with the layout of any frame (sizes of the described structs are mixed in at compile
 // time).

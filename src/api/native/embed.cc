@@ -32,12 +32,9 @@ http::Task<Answer<Embedded>> EmbedTexts(http::Exchange& exchange, const Services
   job.texts = std::move(texts);
   job.num_ctx = lease->num_ctx();
   job.truncate = truncate;
-  JobRun run(exchange, *std::move(lease), worker::Job(std::move(job)));
-  std::optional<JobEvent> last;
-  while (!last || !IsLast(*last)) last = co_await run.Next();
-  if (Error* error = std::get_if<Error>(&*last)) {
-    co_return Refuse(FailureOf(std::move(*error), exchange.stop()));
-  }
+  Answer<JobEvent> last =
+      co_await RunToEnd(exchange, *std::move(lease), worker::Job(std::move(job)));
+  if (!last) co_return Refuse(std::move(last).error());
   Embeddings* embeddings = std::get_if<Embeddings>(&*last);
   if (embeddings == nullptr)
     co_return Refuse(500, "the worker gave another kind of answer than asked for");

@@ -10,6 +10,10 @@ http::Task<void> HandleGenerate(const Services& services, http::Exchange& exchan
 http::Task<void> HandleChat(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleEmbed(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleEmbeddings(const Services& services, http::Exchange& exchange);
+http::Task<void> HandleRerank(const Services& services, http::Exchange& exchange);
+http::Task<void> HandleV1Rerank(const Services& services, http::Exchange& exchange);
+http::Task<void> HandleTokenize(const Services& services, http::Exchange& exchange);
+http::Task<void> HandleDetokenize(const Services& services, http::Exchange& exchange);
 
 http::Task<void> HandleTags(const Services& services, http::Exchange& exchange);
 http::Task<void> HandlePs(const Services& services, http::Exchange& exchange);

@@ -215,6 +215,16 @@ void ReadInput(Decoder& d, EmbedRequest* out) {
   }
 }
 
+// False if it was no list.
+bool ReadTokens(Decoder& d, std::vector<Token>* out) {
+  out->clear();
+  return d.ReadArray("[]int", [out](Decoder& element) {
+    int token = 0;
+    element.Read(&token);
+    out->push_back(token);
+  });
+}
+
 void ReadContext(Decoder& d, std::optional<std::vector<Token>>* out) {
   out->reset();
   if (d.kind() == JsonKind::kNull) {
@@ -222,13 +232,20 @@ void ReadContext(Decoder& d, std::optional<std::vector<Token>>* out) {
     return;
   }
   std::vector<Token> tokens;
-  if (d.ReadArray("[]int", [&tokens](Decoder& element) {
-        int token = 0;
-        element.Read(&token);
-        tokens.push_back(token);
-      })) {
-    *out = std::move(tokens);
-  }
+  if (ReadTokens(d, &tokens)) *out = std::move(tokens);
+}
+
+void ReadDocuments(Decoder& d, std::vector<std::string>* out) {
+  out->clear();
+  d.ReadArray("[]string", [out](Decoder& element) {
+    std::string& text = out->emplace_back();
+    if (element.kind() == JsonKind::kObject) {
+      const JsonField field = Into("text", &text);
+      element.ReadStruct("api.RerankDocument", std::span(&field, 1));
+    } else {
+      element.Read(&text);
+    }
+  });
 }
 
 }  // namespace
@@ -318,6 +335,44 @@ Result<EmbeddingsRequest> ReadEmbeddingsRequest(std::string_view body) {
   AddModelFields(&request, &fields);
   Decoder decoder(value);
   decoder.ReadStruct("api.EmbeddingRequest", fields);
+  CORRAL_TRY_STATUS(decoder.status());
+  return request;
+}
+
+Result<RerankRequest> ReadRerankRequest(std::string_view body) {
+  CORRAL_TRY(const std::string_view value, FirstValue(body));
+  RerankRequest request;
+  Fields fields = {Into("query", &request.query),
+                   {"documents", [&](Decoder& d) { ReadDocuments(d, &request.documents); }},
+                   Into("top_n", &request.top_n),
+                   Into("return_documents", &request.returns_documents),
+                   TrueUnlessFalse("truncate", &request.truncate)};
+  AddModelFields(&request, &fields);
+  Decoder decoder(value);
+  decoder.ReadStruct("api.RerankRequest", fields);
+  CORRAL_TRY_STATUS(decoder.status());
+  return request;
+}
+
+Result<TokenizeRequest> ReadTokenizeRequest(std::string_view body) {
+  CORRAL_TRY(const std::string_view value, FirstValue(body));
+  TokenizeRequest request;
+  Fields fields = {Into("content", &request.content), Into("add_special", &request.add_special),
+                   TrueUnlessFalse("parse_special", &request.parse_special)};
+  AddModelFields(&request, &fields);
+  Decoder decoder(value);
+  decoder.ReadStruct("api.TokenizeRequest", fields);
+  CORRAL_TRY_STATUS(decoder.status());
+  return request;
+}
+
+Result<DetokenizeRequest> ReadDetokenizeRequest(std::string_view body) {
+  CORRAL_TRY(const std::string_view value, FirstValue(body));
+  DetokenizeRequest request;
+  Fields fields = {{"tokens", [&](Decoder& d) { ReadTokens(d, &request.tokens); }}};
+  AddModelFields(&request, &fields);
+  Decoder decoder(value);
+  decoder.ReadStruct("api.DetokenizeRequest", fields);
   CORRAL_TRY_STATUS(decoder.status());
   return request;
 }

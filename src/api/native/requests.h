@@ -63,6 +63,24 @@ struct EmbeddingsRequest : ModelParts {
   std::string prompt;
 };
 
+struct RerankRequest : ModelParts {
+  std::string query;
+  std::vector<std::string> documents;  // each sent as a string, or as an object with "text"
+  std::int64_t top_n = 0;              // <= 0: all
+  bool returns_documents = false;
+  bool truncate = true;
+};
+
+struct TokenizeRequest : ModelParts {
+  std::string content;
+  bool add_special = false;
+  bool parse_special = true;
+};
+
+struct DetokenizeRequest : ModelParts {
+  std::vector<Token> tokens;
+};
+
 struct ShowRequest {
   std::string model, system;
   bool is_verbose = false;
@@ -97,6 +115,9 @@ Result<GenerateRequest> ReadGenerateRequest(std::string_view body);
 Result<ChatRequest> ReadChatRequest(std::string_view body);
 Result<EmbedRequest> ReadEmbedRequest(std::string_view body);
 Result<EmbeddingsRequest> ReadEmbeddingsRequest(std::string_view body);
+Result<RerankRequest> ReadRerankRequest(std::string_view body);
+Result<TokenizeRequest> ReadTokenizeRequest(std::string_view body);
+Result<DetokenizeRequest> ReadDetokenizeRequest(std::string_view body);
 Result<ShowRequest> ReadShowRequest(std::string_view body);
 Result<CopyRequest> ReadCopyRequest(std::string_view body);
 Result<DeleteRequest> ReadDeleteRequest(std::string_view body);

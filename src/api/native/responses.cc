@@ -157,4 +157,71 @@ std::string EmbeddingsAnswer(const std::vector<float>& vector) {
   return w.Take();
 }
 
+namespace {
+
+void WriteResults(const std::vector<RankedDocument>& ranked,
+                  const std::vector<std::string>& documents, JsonWriter* w) {
+  w->Key("results").BeginArray();
+  for (const RankedDocument& document : ranked) {
+    w->BeginObject().Field("index", document.index).Field("relevance_score", document.score);
+    if (document.index < documents.size()) {
+      w->Key("document").BeginObject().Field("text", documents[document.index]).EndObject();
+    }
+    w->EndObject();
+  }
+  w->EndArray();
+}
+
+void WriteTimes(std::chrono::nanoseconds total_time, std::chrono::nanoseconds load_time,
+                JsonWriter* w) {
+  w->FieldUnlessZero("total_duration", total_time.count());
+  w->FieldUnlessZero("load_duration", load_time.count());
+}
+
+}  // namespace
+
+std::string RerankAnswer(std::string_view model, const std::vector<RankedDocument>& ranked,
+                         const std::vector<std::string>& documents, std::int64_t prompt_tokens) {
+  JsonWriter w;
+  w.BeginObject().Field("model", model).Field("object", "list").Key("usage").BeginObject();
+  w.Field("prompt_tokens", prompt_tokens).Field("total_tokens", prompt_tokens).EndObject();
+  WriteResults(ranked, documents, &w);
+  w.EndObject();
+  return w.Take();
+}
+
+std::string NativeRerankAnswer(std::string_view model, const std::vector<RankedDocument>& ranked,
+                               const std::vector<std::string>& documents,
+                               std::chrono::nanoseconds total_time,
+                               std::chrono::nanoseconds load_time, std::int64_t prompt_tokens) {
+  JsonWriter w;
+  w.BeginObject().Field("model", model);
+  WriteResults(ranked, documents, &w);
+  WriteTimes(total_time, load_time, &w);
+  w.FieldUnlessZero("prompt_eval_count", prompt_tokens).EndObject();
+  return w.Take();
+}
+
+std::string TokenizeAnswer(std::string_view model, const std::vector<Token>& tokens,
+                           std::chrono::nanoseconds total_time,
+                           std::chrono::nanoseconds load_time) {
+  JsonWriter w;
+  w.BeginObject().Field("model", model).Key("tokens").BeginArray();
+  for (const Token token : tokens) w.Value(token);
+  w.EndArray();
+  WriteTimes(total_time, load_time, &w);
+  w.EndObject();
+  return w.Take();
+}
+
+std::string DetokenizeAnswer(std::string_view model, std::string_view content,
+                             std::chrono::nanoseconds total_time,
+                             std::chrono::nanoseconds load_time) {
+  JsonWriter w;
+  w.BeginObject().Field("model", model).Field("content", content);
+  WriteTimes(total_time, load_time, &w);
+  w.EndObject();
+  return w.Take();
+}
+
 }  // namespace corral::api

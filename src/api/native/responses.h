@@ -44,6 +44,27 @@ std::string EmbedAnswer(std::string_view model, const Vectors& vectors,
 // Widened to double, as Ollama does: 0.1F is 0.10000000149011612.
 std::string EmbeddingsAnswer(const std::vector<float>& vector);
 
+// The documents of a rerank request, best first. `documents` is empty where they are not asked for.
+struct RankedDocument {
+  std::size_t index = 0;  // in the request
+  float score = 0;
+};
+// Ollama has no such route. The shape is Jina's and Cohere's (/v1/rerank), or that with Ollama's
+// times (/api/rerank).
+std::string RerankAnswer(std::string_view model, const std::vector<RankedDocument>& ranked,
+                         const std::vector<std::string>& documents, std::int64_t prompt_tokens);
+std::string NativeRerankAnswer(std::string_view model, const std::vector<RankedDocument>& ranked,
+                               const std::vector<std::string>& documents,
+                               std::chrono::nanoseconds total_time,
+                               std::chrono::nanoseconds load_time, std::int64_t prompt_tokens);
+
+// The shapes proposed for Ollama (its issue 12031).
+std::string TokenizeAnswer(std::string_view model, const std::vector<Token>& tokens,
+                           std::chrono::nanoseconds total_time, std::chrono::nanoseconds load_time);
+std::string DetokenizeAnswer(std::string_view model, std::string_view content,
+                             std::chrono::nanoseconds total_time,
+                             std::chrono::nanoseconds load_time);
+
 std::string TagsAnswer(const std::vector<models::ModelSummary>& summaries);
 
 // `details` of each row is a models::Model, or null.

@@ -157,6 +157,17 @@ http::Task<void> JobRun::Abandon() {
   while (!has_ended_) co_await Next();
 }
 
+http::Task<Answer<JobEvent>> RunToEnd(http::Exchange& exchange, scheduler::Lease lease,
+                                      worker::Job job) {
+  JobRun run(exchange, std::move(lease), std::move(job));
+  std::optional<JobEvent> last;
+  while (!last || !IsLast(*last)) last = co_await run.Next();
+  if (Error* error = std::get_if<Error>(&*last)) {
+    co_return Refuse(FailureOf(std::move(*error), exchange.stop()));
+  }
+  co_return *std::move(last);
+}
+
 http::Task<void> AnswerWithJob(http::Exchange& exchange, scheduler::Lease lease, GenerateJob job,
                                bool is_streamed, std::chrono::nanoseconds load_time,
                                Recorder recorder) {

@@ -112,6 +112,10 @@ class JobRun {
   std::optional<StopCallback> on_stop_;  // last: its destructor waits for a running callback
 };
 
+// Runs a job that gives no pieces. The answer is its last event and no Error.
+http::Task<Answer<JobEvent>> RunToEnd(http::Exchange& exchange, scheduler::Lease lease,
+                                      worker::Job job);
+
 // How one dialect writes what a GenerateJob says.
 struct Recorder {
   std::function<std::string(const Piece& piece, const RecordEnd* end)> record;

@@ -75,6 +75,10 @@ void AddRoutes(http::Router& router, const Services& services) {
   add({"POST"}, "/api/chat", &HandleChat);
   add({"POST"}, "/api/embed", &HandleEmbed);
   add({"POST"}, "/api/embeddings", &HandleEmbeddings);
+  add({"POST"}, "/api/rerank", &HandleRerank);
+  add({"POST"}, "/v1/rerank", &HandleV1Rerank);
+  add({"POST"}, "/api/tokenize", &HandleTokenize);
+  add({"POST"}, "/api/detokenize", &HandleDetokenize);
   add({"POST"}, "/api/create", &HandleCreate);
   add({"POST"}, "/api/copy", &HandleCopy);
   add({"DELETE"}, "/api/delete", &HandleDelete);

@@ -13,7 +13,7 @@ namespace corral::engine {
 namespace {
 
 constexpr int kEncoderBatch =
-    2048;  // tokens of an encoder's batch at most; a text never straddles two
+    2048;  // tokens of a batch that llama.cpp pools: an encoder's at most, a reranker's at least
 constexpr int kCausalChunk =
     128;  // every token is an output: the score buffer is this times the vocabulary
 constexpr int kMaxSequences = 16;          // texts of an encoder's batch
@@ -150,8 +150,15 @@ Status Embedder::MakeContext(std::size_t n_tokens) {
   params.embeddings = true;
   params.kv_unified = true;
   params.swa_full = true;
-  if (model_.is_encoder_only()) {
-    n_cells_ = n_batch_;
+  int n_batch = n_batch_;
+  if (PoolsInside()) {
+    // A text never straddles two batches.
+    const std::size_t wanted =
+        std::bit_ceil(std::max(n_tokens, static_cast<std::size_t>(kEncoderBatch)));
+    n_cells_ = model_.is_encoder_only()
+                   ? n_batch_
+                   : static_cast<int>(std::min(wanted, static_cast<std::size_t>(n_ctx_)));
+    n_batch = n_cells_;
     params.n_seq_max = kMaxSequences;
     const bool is_known = model_.pooling() != PoolingType::kNone;
     params.pooling_type = is_known ? LLAMA_POOLING_TYPE_UNSPECIFIED : LLAMA_POOLING_TYPE_MEAN;
@@ -163,7 +170,7 @@ Status Embedder::MakeContext(std::size_t n_tokens) {
     params.pooling_type = LLAMA_POOLING_TYPE_NONE;
   }
   params.n_ctx = static_cast<std::uint32_t>(n_cells_);
-  params.n_batch = static_cast<std::uint32_t>(n_batch_);
+  params.n_batch = static_cast<std::uint32_t>(n_batch);
   params.n_ubatch = params.n_batch;
   try {
     context_.reset(llama_init_from_model(model_.model(), params));
@@ -177,11 +184,15 @@ Status Embedder::MakeContext(std::size_t n_tokens) {
   return {};
 }
 
+std::size_t Embedder::MostTokens(const EmbedJob& job) const {
+  return static_cast<std::size_t>(
+      std::max(0, std::min(job.num_ctx, model_.is_encoder_only() ? n_batch_ : n_ctx_)));
+}
+
 // Each text as tokens with the vocabulary's own BOS and EOS, cut at the end where it must be.
 Result<std::vector<std::vector<Token>>> Embedder::TokenizeAll(const EmbedJob& job,
                                                               const StopToken& stop) const {
-  const auto limit = static_cast<std::size_t>(
-      std::max(0, std::min(job.num_ctx, model_.is_encoder_only() ? n_batch_ : n_ctx_)));
+  const std::size_t limit = MostTokens(job);
   std::vector<std::vector<Token>> texts;
   for (const std::string& text : job.texts) {
     if (stop.StopRequested()) return Fail(stop.ToError());
@@ -212,6 +223,73 @@ Result<std::vector<std::vector<Token>>> Embedder::TokenizeAll(const EmbedJob& jo
   return texts;
 }
 
+// Source of both forms: llama.cpp's server (format_prompt_rerank).
+Result<std::vector<Token>> Embedder::TokenizePair(const std::string& query,
+                                                  std::string_view document, std::size_t limit,
+                                                  bool truncate) const {
+  CORRAL_TRY(std::vector<Token> document_tokens, model_.Tokenize(document, false, false));
+  const char* form = llama_model_chat_template(model_.model(), "rerank");
+  const llama_vocab* vocab = model_.vocab();
+  for (;;) {
+    std::vector<Token> pair;
+    if (form != nullptr) {
+      const std::string text = model_.Detokenize(document_tokens);
+      std::string prompt;
+      for (std::string_view rest = form; !rest.empty();) {
+        const auto take = [&](std::string_view mark, std::string_view value) {
+          if (!rest.starts_with(mark)) return false;
+          prompt += value;
+          rest.remove_prefix(mark.size());
+          return true;
+        };
+        if (take("{query}", query) || take("{document}", text)) continue;
+        prompt.push_back(rest.front());
+        rest.remove_prefix(1);
+      }
+      CORRAL_TRY(pair, model_.Tokenize(prompt, false, true));
+    } else {
+      CORRAL_TRY(const std::vector<Token> query_tokens, model_.Tokenize(query, false, false));
+      const Token sep = llama_vocab_sep(vocab);
+      const Token eos = llama_vocab_eos(vocab) == LLAMA_TOKEN_NULL ? sep : llama_vocab_eos(vocab);
+      if (llama_vocab_get_add_bos(vocab)) pair.push_back(llama_vocab_bos(vocab));
+      pair.insert(pair.end(), query_tokens.begin(), query_tokens.end());
+      if (llama_vocab_get_add_eos(vocab)) pair.push_back(eos);
+      if (llama_vocab_get_add_sep(vocab)) pair.push_back(sep);
+      pair.insert(pair.end(), document_tokens.begin(), document_tokens.end());
+      if (llama_vocab_get_add_eos(vocab)) pair.push_back(eos);
+    }
+    if (pair.size() <= limit && !pair.empty()) return pair;
+    if (!truncate)
+      return Fail(Code::kInvalidArgument, "the input length exceeds the context length");
+    // What the vocabulary makes of a shorter text may be longer than the difference says.
+    const std::size_t excess = pair.size() - std::min(pair.size(), limit) + 1;
+    if (document_tokens.size() <= excess) {
+      return Fail(Code::kInvalidArgument,
+                  "the query leaves no place for a document in a context of " +
+                      std::to_string(limit) + " tokens");
+    }
+    document_tokens.resize(document_tokens.size() - excess);
+  }
+}
+
+Result<std::vector<std::vector<Token>>> Embedder::TokenizePairs(const EmbedJob& job,
+                                                                const StopToken& stop) const {
+  const std::size_t limit = MostTokens(job);
+  std::vector<std::vector<Token>> pairs;
+  for (const std::string& text : job.texts) {
+    if (stop.StopRequested()) return Fail(stop.ToError());
+    const std::size_t enough =
+        (limit + 1) * std::max(model_.max_token_bytes(), std::size_t{1}) + kSlackBytes;
+    const bool is_huge = job.truncate && model_.max_token_bytes() > 0 && text.size() > enough;
+    CORRAL_TRY(
+        std::vector<Token> pair,
+        TokenizePair(*job.rerank_query, is_huge ? std::string_view(text).substr(0, enough) : text,
+                     limit, job.truncate));
+    pairs.push_back(std::move(pair));
+  }
+  return pairs;
+}
+
 Status Embedder::DecodeLocked(llama_batch& batch) {
   const std::lock_guard lock(compute_);
   int code = -1;
@@ -232,14 +310,16 @@ Status Embedder::DecodeLocked(llama_batch& batch) {
 
 Status Embedder::EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first,
                              std::size_t last, std::vector<std::vector<float>>* vectors) {
-  Batch batch(n_batch_);
+  Batch batch(n_cells_);
   for (std::size_t i = first; i < last; ++i) {
     for (std::size_t k = 0; k < texts[i].size(); ++k)
       batch.Add(texts[i][k], k, static_cast<llama_seq_id>(i - first));
   }
   if (llama_memory_t memory = llama_get_memory(context_.get())) llama_memory_clear(memory, true);
   CORRAL_TRY_STATUS(DecodeLocked(batch.value));
-  const auto n_embd = static_cast<std::size_t>(llama_model_n_embd_out(model_.model()));
+  // A reranker with two labels has "yes" first, after a softmax.
+  const auto n_embd = static_cast<std::size_t>(
+      model_.pooling() == PoolingType::kRank ? 1 : llama_model_n_embd_out(model_.model()));
   for (std::size_t i = first; i < last; ++i) {
     const float* vector =
         llama_get_embeddings_seq(context_.get(), static_cast<llama_seq_id>(i - first));
@@ -282,9 +362,13 @@ Result<std::vector<float>> Embedder::ReadCausal(const std::vector<Token>& text,
 
 Result<Embeddings> Embedder::Embed(const EmbedJob& job, const StopToken& stop) {
   // A reranker gives one score for a pair, and no vector.
-  if (model_.pooling() == PoolingType::kRank)
-    return Fail(Code::kInvalidArgument, "this model does not support embeddings");
-  CORRAL_TRY(const std::vector<std::vector<Token>> texts, TokenizeAll(job, stop));
+  const bool is_reranker = model_.pooling() == PoolingType::kRank;
+  if (is_reranker != job.rerank_query.has_value()) {
+    return Fail(Code::kInvalidArgument, is_reranker ? "this model does not support embeddings"
+                                                    : "this model does not support reranking");
+  }
+  CORRAL_TRY(const std::vector<std::vector<Token>> texts,
+             is_reranker ? TokenizePairs(job, stop) : TokenizeAll(job, stop));
   Embeddings result;
   std::size_t longest = 0;
   for (const auto& text : texts) {
@@ -297,7 +381,7 @@ Result<Embeddings> Embedder::Embed(const EmbedJob& job, const StopToken& stop) {
   while (first < texts.size()) {
     if (stop.StopRequested()) return Fail(stop.ToError());
     AnswerStopped();
-    if (!model_.is_encoder_only()) {
+    if (!PoolsInside()) {
       CORRAL_TRY(std::vector<float> vector, ReadCausal(texts[first], stop));
       result.vectors.push_back(std::move(vector));
       ++first;
@@ -307,14 +391,18 @@ Result<Embeddings> Embedder::Embed(const EmbedJob& job, const StopToken& stop) {
     std::size_t last = first;
     std::size_t n_tokens = 0;
     while (last < texts.size() && last - first < kMaxSequences &&
-           n_tokens + texts[last].size() <= static_cast<std::size_t>(n_batch_)) {
+           n_tokens + texts[last].size() <= static_cast<std::size_t>(n_cells_)) {
       n_tokens += texts[last++].size();
     }
     CORRAL_TRY_STATUS(EncodeBatch(texts, first, last, &result.vectors));
     first = last;
   }
-  for (std::vector<float>& vector : result.vectors)
-    CORRAL_TRY_STATUS(Normalize(&vector, job.normalize));
+  for (std::vector<float>& vector : result.vectors) {
+    if (is_reranker && llama_model_n_cls_out(model_.model()) == 1) {
+      vector[0] = static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(vector[0]))));
+    }
+    CORRAL_TRY_STATUS(Normalize(&vector, job.normalize && !is_reranker));
+  }
   return result;
 }
 

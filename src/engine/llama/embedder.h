@@ -1,11 +1,11 @@
-// Texts to vectors, on a thread and a context of its own: embeddings need another pooling than
-// generation.
+// Texts to vectors, and pairs of query and document to scores, on a thread and a context of its
+// own: they need another pooling than generation.
 //
-// The context is made on first use. An encoder (BERT) pools inside llama.cpp, several texts a
-// batch, none across micro-batches. A causal model is read token by token and pooled here, so a
-// text may be as long as the context: by the GGUF's own pooling, or by the mean for a model that
-// was made for generating. Threads: Submit and Wake from any thread; the sink is called on the
-// embedder's thread.
+// The context is made on first use. An encoder (BERT) and a reranker pool inside llama.cpp, several
+// texts a batch, none across micro-batches. Any other causal model is read token by token and
+// pooled here, so a text may be as long as the context: by the GGUF's own pooling, or by the mean
+// for a model that was made for generating. Threads: Submit and Wake from any thread; the sink is
+// called on the embedder's thread.
 #pragma once
 
 #include <atomic>
@@ -50,10 +50,22 @@ class Embedder {
   void AnswerStopped();  // jobs that are waiting and were cancelled
   // Errors: kInvalidArgument, kNoMemory, kInternal, kCancelled.
   Result<Embeddings> Embed(const EmbedJob& job, const StopToken& stop);
+  // Pooling happens in llama.cpp, over whole texts.
+  bool PoolsInside() const {
+    return model_.is_encoder_only() || model_.pooling() == PoolingType::kRank;
+  }
+  // Most tokens of a text of this job.
+  std::size_t MostTokens(const EmbedJob& job) const;
   // A context for texts of up to `n_tokens`.
   Status MakeContext(std::size_t n_tokens);
   Result<std::vector<std::vector<Token>>> TokenizeAll(const EmbedJob& job,
                                                       const StopToken& stop) const;
+  // Each document with the query before it, as the model's own "rerank" template or its special
+  // tokens say; the document's end is cut where it must be.
+  Result<std::vector<std::vector<Token>>> TokenizePairs(const EmbedJob& job,
+                                                        const StopToken& stop) const;
+  Result<std::vector<Token>> TokenizePair(const std::string& query, std::string_view document,
+                                          std::size_t limit, bool truncate) const;
   Status EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first,
                      std::size_t last, std::vector<std::vector<float>>* vectors);
   Result<std::vector<float>> ReadCausal(const std::vector<Token>& text, const StopToken& stop);
@@ -65,7 +77,7 @@ class Embedder {
   ContextPtr context_;  // the thread's own
   int n_cells_ = 0;     // of context_
   const int n_ctx_;     // most tokens of a text, as loaded
-  const int n_batch_;   // tokens of a batch
+  const int n_batch_;   // tokens of a batch where pooling happens here
 
   mutable std::mutex mutex_;
   std::condition_variable event_;

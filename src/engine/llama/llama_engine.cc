@@ -11,6 +11,7 @@
 #include <thread>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/log.h"
@@ -57,15 +58,20 @@ class LlamaEngine final : public Engine {
   }
 
   Status Start() {
+    facts_.n_ctx_train = model_->n_ctx_train();
+    facts_.n_vocab = model_->n_vocab();
+    prepare_threads_.reserve(kPrepareThreads);
+    if (config_.options.is_vocab_only) {
+      prepare_threads_.emplace_back([this] { Prepare(); });
+      return {};
+    }
     if (!model_->is_embedding() && !model_->is_encoder_only()) {
       CORRAL_TRY(generator_, Generator::Create(*model_, config_, compute_));
     }
     embedder_ = std::make_unique<Embedder>(*model_, config_, compute_);
     for (int i = 0; i < kPrepareThreads; ++i) prepare_threads_.emplace_back([this] { Prepare(); });
 
-    facts_.n_ctx_train = model_->n_ctx_train();
     facts_.n_embd = llama_model_n_embd_out(model_->model());
-    facts_.n_vocab = model_->n_vocab();
     facts_.n_threads = model_->n_threads();
     facts_.has_chat_template = builder_.has_chat_template();
     facts_.is_embedding = model_->is_embedding();
@@ -101,14 +107,16 @@ class LlamaEngine final : public Engine {
       sink_(id, Error{Code::kInvalidArgument, "the model does not support generate"});
       return;
     }
-    Waiting waiting{id, std::move(job), Remember(id)};
-    if (prepare_queue_.TryPush(std::move(waiting)) != PushResult::kPushed) {
-      config_.sink(id, Error{Code::kBusy,
-                             "server busy, please try again.  maximum pending requests exceeded"});
-    }
+    Push({id, std::move(job), Remember(id)});
   }
 
+  void Submit(JobId id, TokenJob job) override { Push({id, std::move(job), Remember(id)}); }
+
   void Submit(JobId id, EmbedJob job) override {
+    if (!embedder_) {
+      sink_(id, Error{Code::kInvalidArgument, "the model does not support embeddings"});
+      return;
+    }
     embedder_->Submit(id, std::move(job), Remember(id));
   }
 
@@ -120,7 +128,7 @@ class LlamaEngine final : public Engine {
       job->second.RequestStop(StopReason::kUser);
     }
     if (generator_) generator_->Wake();
-    embedder_->Wake();
+    if (embedder_) embedder_->Wake();
   }
 
   void AddCredit(JobId id, int pieces) override {
@@ -129,18 +137,28 @@ class LlamaEngine final : public Engine {
 
   EngineCounters Counters() const override {
     EngineCounters counters = generator_ ? generator_->Counters() : EngineCounters{};
-    counters.prompt_tokens_evaluated += embedder_->n_evaluated();
-    counters.jobs_waiting +=
-        embedder_->n_waiting() + static_cast<std::int64_t>(prepare_queue_.Size());
+    counters.jobs_waiting += static_cast<std::int64_t>(prepare_queue_.Size());
+    if (embedder_) {
+      counters.prompt_tokens_evaluated += embedder_->n_evaluated();
+      counters.jobs_waiting += embedder_->n_waiting();
+    }
     return counters;
   }
 
  private:
   struct Waiting {
     JobId id{};
-    GenerateJob job;
+    std::variant<GenerateJob, TokenJob> job;
     StopToken stop;
   };
+
+  void Push(Waiting waiting) {
+    const JobId id = waiting.id;
+    if (prepare_queue_.TryPush(std::move(waiting)) != PushResult::kPushed) {
+      config_.sink(id, Error{Code::kBusy,
+                             "server busy, please try again.  maximum pending requests exceeded"});
+    }
+  }
 
   StopToken Remember(JobId id) {
     const std::lock_guard lock(mutex_);
@@ -155,7 +173,11 @@ class LlamaEngine final : public Engine {
     while (std::optional<Waiting> waiting = prepare_queue_.Pop()) {
       Status status;
       try {
-        status = PrepareOne(*waiting);
+        status =
+            waiting->stop.StopRequested()
+                ? Status(Fail(waiting->stop.ToError()))
+                : std::visit([&](auto& job) { return PrepareOne(waiting->id, job, waiting->stop); },
+                             waiting->job);
       } catch (const std::exception&
                    error) {  // of llama.cpp's, or no memory: this job's end and no other's
         status = Fail(Code::kInternal, std::string("cannot prepare the prompt: ") + error.what());
@@ -164,32 +186,48 @@ class LlamaEngine final : public Engine {
     }
   }
 
-  Status PrepareOne(Waiting& waiting) {
-    if (waiting.stop.StopRequested()) return Fail(waiting.stop.ToError());
-    for (const ChatMessage& message : waiting.job.prompt.messages) {
+  Status PrepareOne(JobId id, TokenJob& job, const StopToken&) {
+    TokenText result;
+    if (job.is_detokenize) {
+      for (const Token token : job.tokens) {
+        if (token < 0 || token >= model_->n_vocab()) {
+          return Fail(Code::kInvalidArgument, "token " + std::to_string(token) +
+                                                  " is not in the model's vocabulary of " +
+                                                  std::to_string(model_->n_vocab()) + " tokens");
+        }
+      }
+      result.text = model_->Detokenize(job.tokens);
+    } else {
+      CORRAL_TRY(result.tokens, model_->Tokenize(job.text, job.add_special, job.parse_special));
+    }
+    config_.sink(id, std::move(result));
+    return {};
+  }
+
+  Status PrepareOne(JobId id, GenerateJob& job, const StopToken& stop) {
+    for (const ChatMessage& message : job.prompt.messages) {
       if (!message.images.empty()) {
         return Fail(Code::kInvalidArgument,
                     "image input is not supported - hint: if this is unexpected, you may need to "
                     "provide the mmproj");
       }
     }
-    const int n_ctx = std::clamp(waiting.job.num_ctx, 1, generator_->n_ctx_seq());
-    waiting.job.num_ctx = n_ctx;
+    const int n_ctx = std::clamp(job.num_ctx, 1, generator_->n_ctx_seq());
+    job.num_ctx = n_ctx;
     auto prepared = std::make_unique<PreparedJob>();
-    CORRAL_TRY(prepared->prompt, builder_.Build(waiting.job, n_ctx, waiting.stop));
-    if (waiting.job.render_only) {
+    CORRAL_TRY(prepared->prompt, builder_.Build(job, n_ctx, stop));
+    if (job.render_only) {
       Finish rendered;
       rendered.prompt_tokens = static_cast<std::int64_t>(prepared->prompt.tokens.size());
       rendered.rendered_prompt = std::move(prepared->prompt.rendered);
-      config_.sink(waiting.id, std::move(rendered));
+      config_.sink(id, std::move(rendered));
       return {};
     }
-    CORRAL_TRY(prepared->sampler,
-               Sampler::Create(*model_, waiting.job.sampling, prepared->prompt, n_ctx));
-    prepared->id = waiting.id;
-    prepared->job = std::move(waiting.job);
+    CORRAL_TRY(prepared->sampler, Sampler::Create(*model_, job.sampling, prepared->prompt, n_ctx));
+    prepared->id = id;
+    prepared->job = std::move(job);
     prepared->job.prompt = {};  // rendered: its text and images are no longer needed
-    prepared->stop = waiting.stop;
+    prepared->stop = stop;
     generator_->Submit(std::move(prepared));
     return {};
   }

@@ -79,6 +79,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
 
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = options.num_gpu;
+  params.vocab_only = options.is_vocab_only;
   if (options.main_gpu >= 0) {
     params.main_gpu = options.main_gpu;
     params.split_mode = LLAMA_SPLIT_MODE_NONE;

@@ -90,7 +90,7 @@ def parse(path):
                 continue
             key, _, value = line.partition(":")
             value = value.strip()
-            if key == "fixture" and value in ("N", "T", "E"):
+            if key == "fixture" and value in ("N", "T", "E", "R"):
                 out.fixture = value
             elif key == "bind":
                 out.bind = value
@@ -379,7 +379,7 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").split("\n")[-25:])
 
     def add_model(self, fixture, make_tiny_model):
-        kind, name, flags = {"T": ("tiny-llama", "tiny", ["--endless"]), "E": ("tiny-bert", "emb", [])}[fixture]
+        kind, name, flags = {"T": ("tiny-llama", "tiny", ["--endless"]), "E": ("tiny-bert", "emb", []), "R": ("tiny-reranker", "rank", [])}[fixture]
         file = self.folder / "tiny.gguf"
         subprocess.run([make_tiny_model, kind, str(file), *flags], check=True, timeout=60)
         data = file.read_bytes()

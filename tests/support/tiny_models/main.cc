@@ -9,8 +9,10 @@
 namespace {
 
 int Usage() {
-  std::fputs("usage: make_tiny_model tiny-llama|tiny-bert OUT.gguf [--chat-template] [--endless]\n",
-             stderr);
+  std::fputs(
+      "usage: make_tiny_model tiny-llama|tiny-bert|tiny-reranker OUT.gguf [--chat-template] "
+      "[--endless]\n",
+      stderr);
   return 2;
 }
 
@@ -35,6 +37,8 @@ int main(int argc, char** argv) {
     writer = corral::testing::TinyLlama(options);
   } else if (kind == "tiny-bert" && argc == 3) {
     writer = corral::testing::TinyBert();
+  } else if (kind == "tiny-reranker" && argc == 3) {
+    writer = corral::testing::TinyReranker();
   } else {
     return Usage();
   }

@@ -183,7 +183,9 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
   return writer;
 }
 
-gguf::Writer TinyBert() {
+namespace {
+
+gguf::Writer Bert(bool is_reranker) {
   constexpr std::uint64_t kWidth = 32, kHeads = 4, kHidden = 64, kBlocks = 2, kContext = 128;
   Vocabulary vocabulary;
   for (const std::string_view special : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
@@ -211,7 +213,7 @@ gguf::Writer TinyBert() {
   writer.SetUint32("bert.attention.head_count", kHeads);
   writer.SetFloat32("bert.attention.layer_norm_epsilon", 1e-12F);
   writer.SetBool("bert.attention.causal", false);
-  writer.SetUint32("bert.pooling_type", 1);  // mean
+  writer.SetUint32("bert.pooling_type", is_reranker ? 4 : 1);  // rank, mean
   writer.SetString("tokenizer.ggml.model", "bert");
   writer.SetUint32("tokenizer.ggml.token_type_count", 2);
   writer.SetStrings("tokenizer.ggml.tokens", vocabulary.tokens);
@@ -251,7 +253,16 @@ gguf::Writer TinyBert() {
     matrix(block + "ffn_down", kHidden, kWidth);
     norm(block + "layer_output_norm");
   }
+  if (is_reranker) {
+    matrix("cls", kWidth, kWidth);
+    matrix("cls.output", kWidth, 1);
+  }
   return writer;
 }
+
+}  // namespace
+
+gguf::Writer TinyBert() { return Bert(false); }
+gguf::Writer TinyReranker() { return Bert(true); }
 
 }  // namespace corral::testing

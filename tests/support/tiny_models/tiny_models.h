@@ -24,5 +24,7 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options = {});
 // Architecture bert: 2 blocks, 32 wide, 4 heads, context 128, mean pooling, F32. WordPiece
 // vocabulary over ASCII, lower case.
 gguf::Writer TinyBert();
+// The same with rank pooling and a head of one label.
+gguf::Writer TinyReranker();
 
 }  // namespace corral::testing
