@@ -447,7 +447,10 @@ Status Repl::OnSave(const Words& words) {
   }
   CreateRequest request;
   request.model = words[1];
-  request.from = session_.parent_model.empty() ? session_.model : session_.parent_model;
+  // The parent may be gone, or never have been a model: the name of a file that it was made from.
+  const bool has_parent =
+      !session_.parent_model.empty() && context_.client.Show(session_.parent_model, false);
+  request.from = has_parent ? session_.parent_model : session_.model;
   request.system = session_.system;
   request.parameters = session_.options;
   for (const ChatMessage& message : session_.messages)

@@ -80,14 +80,15 @@ Result<std::unique_ptr<Store>> Store::Open(std::filesystem::path root, StoreOpti
     return state->files.MakeFolders(state->layout.manifests);
   }();
   if (!made && made.error().code != Code::kForbidden) {
-    return Fail(Code::kIo, "cannot create the model store: " + made.error().message +
+    return Fail(Code::kIo, "cannot create the model store in " + state->layout.root.string() +
+                               ": " + made.error().message +
                                ": ensure path elements are traversable");
   }
   const auto facts = LookThrough(state->layout.root);
   if (!facts || !facts->is_folder || ::access(state->layout.root.c_str(), R_OK | X_OK) != 0) {
     const std::string why = made ? "permission denied" : made.error().message;
-    return Fail(Code::kIo,
-                "cannot open the model store: " + why + ": ensure path elements are traversable");
+    return Fail(Code::kIo, "cannot open the model store in " + state->layout.root.string() + ": " +
+                               why + ": ensure path elements are traversable");
   }
   internal::TidyAtStart(state->blobs, options.is_prune_enabled);
   return std::unique_ptr<Store>(new Store(std::move(state)));

@@ -119,9 +119,7 @@ void LocalScheduler::Acquire(ModelRequest request, StopToken stop, OnLease on_le
 void LocalScheduler::Unload(const std::filesystem::path& model) {
   Post([this, model] {
     for (Entry& entry : entries_) {
-      if (entry.loaded_for.model != model) continue;
-      entry.keep_alive = std::chrono::nanoseconds(0);
-      entry.must_go = true;
+      if (entry.loaded_for.model == model) entry.keep_alive = std::chrono::nanoseconds(0);
     }
   });
 }
@@ -131,7 +129,7 @@ std::vector<LoadedModel> LocalScheduler::Loaded() {
     std::vector<LoadedModel> models;
     const auto wall_now = std::chrono::system_clock::now();
     for (const Entry& entry : entries_) {
-      if (entry.state != State::kReady || entry.must_go || entry.loaded_for.is_vocab_only) continue;
+      if (entry.state != State::kReady || entry.loaded_for.is_vocab_only) continue;
       LoadedModel model;
       model.name = entry.loaded_for.name;
       model.digest = entry.loaded_for.digest;
@@ -413,7 +411,7 @@ void LocalScheduler::OnGone(EntryId id) {
   if (entry == entries_.end()) return;
   Add(&gone_counters_, entry->worker->counters());
   for (auto& waiting : std::exchange(entry->waiters, {})) {
-    waiting->on_lease(Fail(Code::kInternal, "the model's worker has terminated while loading"));
+    waiting->on_lease(Fail(Code::kInternal, "llama-server process has terminated while loading"));
   }
   Log(LogLevel::kInfo, "model unloaded", {{"model", entry->loaded_for.name}});
   entries_.erase(entry);

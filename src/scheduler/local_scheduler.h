@@ -54,7 +54,7 @@ class LocalScheduler final : public Scheduler {
     int leases = 0;
     int shown_num_ctx = 0;                          // of the newest request
     Clock::time_point idle_since;                   // while leases == 0
-    bool must_go = false;                           // as soon as it is idle: replaced or unloaded
+    bool must_go = false;                           // as soon as it is idle: replaced
     std::vector<std::unique_ptr<Waiting>> waiters;  // while kLoading
   };
 

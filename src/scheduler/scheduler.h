@@ -106,7 +106,7 @@ struct LoadedModel {
 };
 
 struct Options {
-  std::filesystem::path worker_program;
+  std::filesystem::path worker_program{};
   int max_loaded_models = 3;
   int max_queue = 512;   // requests that wait for a load or a place; 0: none may wait
   int num_parallel = 0;  // 0: the scheduler decides
@@ -114,7 +114,7 @@ struct Options {
   std::chrono::nanoseconds default_keep_alive = std::chrono::minutes(5);
   std::chrono::nanoseconds load_timeout = std::chrono::minutes(5);  // without progress; <= 0: none
   bool flash_attention = true;
-  std::string kv_cache_type;
+  std::string kv_cache_type{};
   std::int64_t prefix_cache_bytes = 0;
 };
 
@@ -129,8 +129,8 @@ class Scheduler {
   // start a worker.
   virtual void Acquire(ModelRequest request, StopToken stop, OnLease on_lease) = 0;
 
-  // Sets the keep-alive of the loaded model with this GGUF to 0: it goes when its leases have
-  // ended. Not loaded: nothing.
+  // Sets the keep-alive of the loaded model with this GGUF to 0: it goes when it is idle. Until then
+  // it is shown, and serves requests, which may keep it longer. Not loaded: nothing.
   virtual void Unload(const std::filesystem::path& model) = 0;
 
   // A snapshot, latest expiry first. Waits for the scheduler's thread (microseconds, it never

@@ -221,6 +221,21 @@ TEST_F(SchedulerTest, UnloadLetsRunningRequestsEnd) {
   EXPECT_TRUE(LoadedNames().empty());
 }
 
+TEST_F(SchedulerTest, AModelThatIsBeingUnloadedIsShownAndServesUntilItIsIdle) {
+  Make();
+  Lease running = Get(Model("m"));
+  scheduler_->Unload("/blobs/m");
+  scheduler_->Poke();
+  EXPECT_EQ(LoadedNames(), std::vector<std::string>{"m"});
+  const auto expires_at = scheduler_->Loaded()[0].expires_at;
+  EXPECT_LE(expires_at, std::chrono::system_clock::now());
+  Get(Model("m")).Release();
+  EXPECT_EQ(launcher_->n_started, 1);
+  running.Release();
+  scheduler_->Poke();
+  EXPECT_TRUE(LoadedNames().empty());
+}
+
 TEST_F(SchedulerTest, EvictsTheLongestIdleModelForAnother) {
   Make({.max_loaded_models = 2});
   Get(Model("a")).Release();

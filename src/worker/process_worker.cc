@@ -325,10 +325,10 @@ void ProcessWorker::EndAll(const ExitStatus& status) {
     Log(LogLevel::kError, "worker ended",
         {{"model", model_name_}, {"pid", pid_}, {"status", status.ToString()}});
   }
-  FinishLoad(was_asked
-                 ? Result<ModelFacts>(Fail(Code::kCancelled, "the load was ended"))
-                 : Result<ModelFacts>(Fail(Code::kInternal, "the model's worker has terminated: " +
-                                                                status.ToString())));
+  FinishLoad(
+      was_asked ? Result<ModelFacts>(Fail(Code::kCancelled, "the load was ended"))
+                : Result<ModelFacts>(Fail(Code::kInternal, "llama-server process has terminated: " +
+                                                               status.ToString())));
   const Error error =
       was_asked ? Error{Code::kBusy, "the model was unloaded"}
                 : Error{Code::kInternal, std::string(kStopped) + ": " + status.ToString()};

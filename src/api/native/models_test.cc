@@ -148,6 +148,14 @@ TEST_F(ModelRoutesTest, LeaveNothingOfAnUploadThatBreaksOff) {
   EXPECT_TRUE(!std::filesystem::exists(blobs) || std::filesystem::is_empty(blobs));
 }
 
+TEST_F(ModelRoutesTest, TellWhatWentWrongToAClientThatSendsNoMore) {
+  auto exchange = Exchange("POST", "/api/show", R"({"model":"nope"})");
+  exchange->stop_source().RequestStop(StopReason::kClientGone);
+  Run(*exchange);
+  EXPECT_EQ(exchange->sent.status, 404);
+  EXPECT_EQ(exchange->sent.body, R"({"error":"model 'nope:latest' not found"})");
+}
+
 TEST_F(ModelRoutesTest, CreateFromAModelAsAStream) {
   AddModel("tiny");
   const auto exchange = Ask("POST", "/api/create", R"({"model":"b","from":"TINY","system":"S"})");

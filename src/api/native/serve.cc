@@ -3,6 +3,8 @@
 #include <utility>
 #include <variant>
 
+#include "core/log.h"
+
 namespace corral::api {
 namespace {
 
@@ -58,7 +60,13 @@ http::Task<void> SendEmpty(http::Exchange& exchange, int status) {
 
 http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
                              std::string_view content_type) {
-  if (failure.is_silent || exchange.stop().Reason() == StopReason::kClientGone) co_return;
+  if (failure.is_silent) co_return;
+  if (failure.status >= 500 && failure.status != 503) {
+    Log(LogLevel::kError, "request failed",
+        {{"id", exchange.request().id},
+         {"path", exchange.request().path},
+         {"error", failure.text}});
+  }
   http::Response response;
   response.status = failure.status;
   response.content_type = content_type;
@@ -68,9 +76,11 @@ http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
 }
 
 Failure FailureOf(Error error, const StopToken& stop) {
-  if (stop.StopRequested()) {
+  const bool is_gone = stop.Reason() == StopReason::kClientGone;
+  // A client that closed its sending half may still read: what had gone wrong anyway is told.
+  if (stop.StopRequested() && (!is_gone || error.code == Code::kCancelled)) {
     Failure failure(stop.ToError());
-    failure.is_silent = stop.Reason() == StopReason::kClientGone;
+    failure.is_silent = is_gone;
     return failure;
   }
   // Cancelled, but not by this request: it ended for a reason inside the server, and its client

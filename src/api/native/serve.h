@@ -33,12 +33,12 @@ inline constexpr std::size_t kParseInPlaceBytes = 64U << 10U;
 http::Task<void> SendJson(http::Exchange& exchange, std::string body,
                           std::string_view content_type = kJson);
 http::Task<void> SendEmpty(http::Exchange& exchange, int status);
-// {"error":...}; Retry-After with 503. A silent failure, or a client that has left, gets nothing.
+// {"error":...}; Retry-After with 503. A silent failure gets nothing.
 http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
                              std::string_view content_type = kJson);
 
-// The Failure of an error that came while `stop` may have stopped: silent when the client has left,
-// 503 at shutdown.
+// The Failure of an error that came while `stop` may have stopped: silent for work that was ended
+// for a client that has left, 503 at shutdown.
 Failure FailureOf(Error error, const StopToken& stop);
 
 // Runs `work` on the blocking pool. Errors: those of `work`, kBusy.
