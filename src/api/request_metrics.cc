@@ -6,10 +6,10 @@ namespace corral::api {
 namespace {
 
 constexpr std::string_view kRoutes[] = {
-    "/",           "/api/version",    "/api/status",   "/api/tags",
-    "/api/ps",     "/api/show",       "/api/generate", "/api/chat",
-    "/api/embed",  "/api/embeddings", "/api/create",   "/api/copy",
-    "/api/delete", "/healthz",        "/readyz",       "/metrics"};
+    "/",           "/api/version",  "/api/status", "/api/tags",  "/api/ps",
+    "/api/show",   "/api/generate", "/api/chat",   "/api/embed", "/api/embeddings",
+    "/api/create", "/api/pull",     "/api/push",   "/api/copy",  "/api/delete",
+    "/healthz",    "/readyz",       "/metrics"};
 
 // From a version answer to a long generation on a small machine.
 const std::vector<double>& DurationBounds() {

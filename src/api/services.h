@@ -5,6 +5,7 @@
 #include "core/metrics.h"
 #include "core/settings.h"
 #include "models/store.h"
+#include "registry/registry.h"
 #include "scheduler/scheduler.h"
 
 namespace corral::api {
@@ -12,6 +13,7 @@ namespace corral::api {
 struct Services {
   models::Store& store;
   scheduler::Scheduler& scheduler;
+  registry::Registry& registry;
   const Settings& settings;
   Metrics& metrics;
   Readiness& readiness;

@@ -31,6 +31,7 @@
 #include "core/settings.h"
 #include "http/http.h"
 #include "models/store.h"
+#include "registry/registry.h"
 #include "scheduler/scheduler.h"
 #include "worker/client.h"
 
@@ -115,6 +116,18 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
   return options;
 }
 
+registry::Options RegistryOptions(const Settings& settings) {
+  registry::Options options;
+  options.user_agent = UserAgent(api::kOllamaVersion, CORRAL_VERSION);
+  options.mirror = settings.registry_mirror;
+  options.environment = ProcessEnvironment();
+  options.ca_file = settings.ca_file;
+  options.key_file = settings.signing_key;
+  options.auth_file = settings.registry_auth;
+  options.allowed = settings.registries;
+  return options;
+}
+
 int Failed(const Error& error, const std::string& advice = {}) {
   std::fprintf(stderr, "Error: %s\n", error.message.c_str());
   if (!advice.empty()) std::fprintf(stderr, "%s\n", advice.c_str());
@@ -170,9 +183,10 @@ int RunServer() {
   Metrics metrics;
   const auto scheduler = scheduler::MakeScheduler(
       SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
+  const auto registry = std::make_unique<registry::Registry>(**store, RegistryOptions(settings));
   api::RequestMetrics request_metrics(metrics);
   api::Readiness readiness;
-  const api::Services services{**store, *scheduler, settings, metrics, readiness};
+  const api::Services services{**store, *scheduler, *registry, settings, metrics, readiness};
   api::StartModels start_models(services);
   http::Router router;
   api::AddRoutes(router, services);

@@ -7,17 +7,12 @@
 #include "cli/command_line.h"
 #include "cli/context.h"
 #include "cli/curl_transport.h"
-#include "cli/proxy.h"
+#include "core/host.h"
+#include "core/proxy.h"
 #include "core/text.h"
 
 namespace corral::cli {
 namespace {
-
-#if defined(__aarch64__)
-constexpr const char* kMachine = "arm64";
-#else
-constexpr const char* kMachine = "amd64";
-#endif
 
 // "ollama" when called by that name (or by a link to it), else "corral".
 std::string ProgramName(const char* argv0) {
@@ -29,8 +24,7 @@ std::unique_ptr<Transport> MakeTransport(const Hooks& hooks, const Settings& set
   CurlOptions options;
   options.server = settings.client_host;
   options.proxy = ProxyFor(settings.client_host, hooks.environment);
-  options.user_agent =
-      "ollama/" + hooks.ollama_version + " (" + kMachine + " linux) corral/" + hooks.version;
+  options.user_agent = UserAgent(hooks.ollama_version, hooks.version);
   options.ca_file = hooks.environment("SSL_CERT_FILE").value_or("");
   return MakeCurlTransport(std::move(options));
 }

@@ -12,8 +12,8 @@
 #include "cli/attachments.h"
 #include "cli/history.h"
 #include "cli/model_name.h"
-#include "cli/proxy.h"
 #include "cli/width.h"
+#include "core/proxy.h"
 
 namespace corral::cli {
 namespace {

@@ -301,6 +301,17 @@ int HostFacts::ComputeThreads() const {
   return std::max(threads, 1);
 }
 
+std::string UserAgent(std::string_view ollama_version, std::string_view corral_version) {
+#if defined(__aarch64__)
+  constexpr std::string_view kMachine = "arm64";  // Go's names
+#else
+  constexpr std::string_view kMachine = "amd64";
+#endif
+  std::string text = "ollama/";
+  text.append(ollama_version).append(" (").append(kMachine).append(" linux) corral/");
+  return text.append(corral_version);
+}
+
 HostFacts ReadHostFacts(const Path& root) {
   HostFacts facts;
   const std::set<int> cpus = ReadAllowedCpus(root);

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <string_view>
 
 namespace corral {
 
@@ -23,6 +25,10 @@ struct HostFacts {
   // Threads for computing: min(physical cores, quota rounded up), at least 1.
   int ComputeThreads() const;
 };
+
+// How our clients name themselves, "ollama/0.32.1 (amd64 linux) corral/0.1.0": with Ollama's
+// version first, as Ollama does, because registries and servers look at it.
+std::string UserAgent(std::string_view ollama_version, std::string_view corral_version);
 
 HostFacts ReadHostFacts(const std::filesystem::path& root = "/");
 

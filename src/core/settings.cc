@@ -208,8 +208,15 @@ Settings ReadSettings(const Environment& environment, std::span<const std::strin
     row.apply(input);
   }
   ReadAddresses(environment, settings, warnings);
+  if (settings.ca_file.empty())
+    settings.ca_file = CleanValue(environment("SSL_CERT_FILE").value_or(""));
+  const std::string home = environment("HOME").value_or("");
+  if (!home.empty()) {
+    settings.signing_key = home + "/.ollama/id_ed25519";
+    if (settings.registry_auth.empty()) settings.registry_auth = home + "/.docker/config.json";
+  }
   if (settings.models.empty()) {
-    if (const std::string home = environment("HOME").value_or(""); !home.empty()) {
+    if (!home.empty()) {
       settings.models = home + "/.ollama/models";
     } else if (warnings != nullptr) {
       warnings->push_back("HOME is not set: set OLLAMA_MODELS to the folder of the models");

@@ -74,8 +74,13 @@ struct Settings {
   std::uint64_t max_body_bytes = 128ULL << 20;  // CORRAL_MAX_BODY
   std::vector<std::string> allowed_hosts;       // CORRAL_ALLOWED_HOSTS, trimmed, no empty ones
   std::optional<std::uint64_t>
-      prefix_cache_bytes;  // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
-  std::string worker;      // CORRAL_WORKER: path of corral-worker; beside corral if empty
+      prefix_cache_bytes;       // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
+  std::string registry_mirror;  // CORRAL_REGISTRY_MIRROR: of the default registry; empty: none
+  std::vector<std::string> registries;  // CORRAL_REGISTRIES: the only ones to use; empty: all
+  std::string registry_auth;  // CORRAL_REGISTRY_AUTH; $HOME/.docker/config.json; empty: no HOME
+  std::string signing_key;    // $HOME/.ollama/id_ed25519; empty: HOME is unknown
+  std::string ca_file;        // CORRAL_CA_FILE, else SSL_CERT_FILE; empty: the system's
+  std::string worker;         // CORRAL_WORKER: path of corral-worker; beside corral if empty
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(8);  // CORRAL_SHUTDOWN_GRACE
   std::vector<std::string> preload;  // CORRAL_PRELOAD: names of models, trimmed, no empty ones
   std::string init_script;           // CORRAL_INIT_SCRIPT; empty: none

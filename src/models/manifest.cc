@@ -119,6 +119,7 @@ Result<Manifest> ParseManifest(std::string raw) {
       manifest.layers.push_back(std::move(layer));
     }
   }
+  manifest.media_type = TextOf(value, "mediaType");
   manifest.digest = Sha256Hex(raw);
   manifest.raw = std::move(raw);
   return manifest;

@@ -234,9 +234,10 @@ Status Store::State::WriteManifest(const StoreLock::Held&, const ModelName& name
   return renamed;
 }
 
-void Store::State::RemoveReplaced(const std::set<Digest>& candidates) {
+void Store::State::RemoveReplaced(const std::set<Digest>& candidates,
+                                  const std::function<void()>& on_removing) {
   if (candidates.empty()) return;
-  if (const auto owned = blobs.lock().Own()) blobs.RemoveUnused(*owned, candidates);
+  if (const auto owned = blobs.lock().Own()) blobs.RemoveUnused(*owned, candidates, on_removing);
 }
 
 Status Store::Copy(const ModelName& source, const ModelName& destination) {

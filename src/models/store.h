@@ -24,6 +24,7 @@
 #include "models/manifest.h"
 #include "models/model.h"
 #include "models/name.h"
+#include "models/partial.h"
 
 namespace corral::models {
 
@@ -113,6 +114,29 @@ class Store {
   // Streams a new blob in: Append..., then Commit. The writer must end before the store. Errors:
   // kForbidden, kIo.
   Result<std::unique_ptr<BlobWriter>> NewBlob();
+
+  // ---- what a registry sends (docs/formats/store.md, Downloads) ----
+
+  // Whether this layer is there, of the size that it should have; if so promises it as HasBlob
+  // does.
+  bool HasLayer(const Layer& layer);
+  // The partial file of a blob, to go on with it; null: somebody else has it open (another process,
+  // or another caller here). Errors: kForbidden, kIo (no space for `size_bytes`),
+  // kTooLarge (over 16 TiB).
+  Result<std::unique_ptr<PartialBlob>> OpenPartial(const Digest& digest, std::int64_t size_bytes);
+  // About how many bytes of a download are there, for showing: of anybody's.
+  std::int64_t PartialBytes(const Digest& digest) const;
+  // Stores what a registry sent as the manifest of `name`, byte for byte, if all its layers are
+  // there. Those that are not (removed meanwhile) come back, and nothing has changed. What only the
+  // manifest before used is removed then, unless pruning is off; `on_removing` is called if there
+  // is any. Errors: kCorrupt (weights in GGUF whose header is wrong), kForbidden, kIo,
+  // kInvalidArgument.
+  Result<std::vector<Layer>> CommitPull(const ModelName& name, const Manifest& manifest,
+                                        const std::function<void()>& on_removing);
+  // kForbidden if models cannot be written here: before a pull begins.
+  Status CheckWritable() const;
+  // The manifest of a stored model, to push it. Errors: kNotFound, kCorrupt, kIo, kForbidden.
+  Result<Manifest> LoadManifest(const ModelName& name);
 
  private:
   struct State;

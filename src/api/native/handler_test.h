@@ -19,6 +19,7 @@
 #include "core/settings.h"
 #include "gguf/writer.h"
 #include "models/store.h"
+#include "registry/registry.h"
 
 namespace corral::api {
 
@@ -31,16 +32,18 @@ class HandlerTest : public ::testing::Test {
     auto opened = models::Store::Open(folder_ / "models", {});
     if (!opened) std::abort();
     store_ = *std::move(opened);
+    registry_ = std::make_unique<registry::Registry>(*store_, registry::Options{});
     AddRoutes(router_, services());
     Answer({Finish{}});
   }
   ~HandlerTest() override {
+    registry_.reset();
     store_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
 
-  Services services() { return {*store_, scheduler_, settings_, metrics_, readiness_}; }
+  Services services() { return {*store_, scheduler_, *registry_, settings_, metrics_, readiness_}; }
 
   static gguf::Writer SmallGguf(bool is_embedding) {
     gguf::Writer writer;
@@ -142,6 +145,7 @@ class HandlerTest : public ::testing::Test {
   std::filesystem::path folder_;
   boost::asio::io_context io_;
   std::unique_ptr<models::Store> store_;
+  std::unique_ptr<registry::Registry> registry_;
   FakeScheduler scheduler_;
   Settings settings_;
   Metrics metrics_;

@@ -21,6 +21,8 @@ http::Task<void> HandleShow(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleCopy(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleDelete(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleCreate(const Services& services, http::Exchange& exchange);
+http::Task<void> HandlePull(const Services& services, http::Exchange& exchange);
+http::Task<void> HandlePush(const Services& services, http::Exchange& exchange);
 http::Task<void> HandleBlob(const Services& services, http::Exchange& exchange);  // HEAD and POST
 
 http::Task<void> HandleRoot(const Services& services, http::Exchange& exchange);

@@ -417,4 +417,29 @@ Result<DeleteRequest> ReadDeleteRequest(std::string_view body) {
   return request;
 }
 
+namespace {
+
+Result<TransferRequest> ReadTransferRequest(std::string_view body, std::string_view go_type) {
+  CORRAL_TRY(const std::string_view value, FirstValue(body));
+  TransferRequest request;
+  std::string name;
+  const Fields fields = {Into("model", &request.model), Into("name", &name),
+                         Into("insecure", &request.is_insecure),
+                         TrueUnlessFalse("stream", &request.is_streamed)};
+  Decoder decoder(value);
+  decoder.ReadStruct(go_type, fields);
+  CORRAL_TRY_STATUS(decoder.status());
+  if (request.model.empty()) request.model = std::move(name);
+  return request;
+}
+
+}  // namespace
+
+Result<TransferRequest> ReadPullRequest(std::string_view body) {
+  return ReadTransferRequest(body, "api.PullRequest");
+}
+Result<TransferRequest> ReadPushRequest(std::string_view body) {
+  return ReadTransferRequest(body, "api.PushRequest");
+}
+
 }  // namespace corral::api

@@ -95,6 +95,13 @@ struct DeleteRequest {
   std::string model;
 };
 
+// Pull and push. User and password are not read, as in Ollama.
+struct TransferRequest {
+  std::string model;
+  bool is_insecure = false;
+  bool is_streamed = true;
+};
+
 struct CreateRequest {
   using Files = std::vector<std::pair<std::string, std::string>>;  // path, digest; sorted by path
   std::string model;
@@ -121,6 +128,8 @@ Result<DetokenizeRequest> ReadDetokenizeRequest(std::string_view body);
 Result<ShowRequest> ReadShowRequest(std::string_view body);
 Result<CopyRequest> ReadCopyRequest(std::string_view body);
 Result<DeleteRequest> ReadDeleteRequest(std::string_view body);
+Result<TransferRequest> ReadPullRequest(std::string_view body);
+Result<TransferRequest> ReadPushRequest(std::string_view body);
 Result<CreateRequest> ReadCreateRequest(std::string_view body);
 
 // A picture or a sound: standard base64, after an optional "data:<type>;base64," prefix, which

@@ -79,6 +79,8 @@ void AddRoutes(http::Router& router, const Services& services) {
   add({"POST"}, "/v1/rerank", &HandleV1Rerank);
   add({"POST"}, "/api/tokenize", &HandleTokenize);
   add({"POST"}, "/api/detokenize", &HandleDetokenize);
+  add({"POST"}, "/api/pull", &HandlePull);
+  add({"POST"}, "/api/push", &HandlePush);
   add({"POST"}, "/api/create", &HandleCreate);
   add({"POST"}, "/api/copy", &HandleCopy);
   add({"DELETE"}, "/api/delete", &HandleDelete);

@@ -1,5 +1,7 @@
 #include "models/internal/blobs.h"
 
+#include <utility>
+
 #include "core/log.h"
 #include "core/sha256.h"
 #include "core/text.h"
@@ -143,14 +145,17 @@ bool Blobs::IsAccepted(const Digest& digest) const {
   return facts && facts->modified_at > std::chrono::system_clock::now() - kGrace;
 }
 
-std::size_t Blobs::RemoveUnused(const StoreLock::Held&, const std::set<Digest>& candidates) {
+std::size_t Blobs::RemoveUnused(const StoreLock::Held&, const std::set<Digest>& candidates,
+                                const std::function<void()>& on_removing) {
   if (candidates.empty()) return 0;
   const References references = CollectReferences(files_, layout_);
   std::size_t n_removed = 0;
+  bool is_first = true;
   for (const Digest& digest : candidates) {
     if (references.digests.count(digest) != 0 || IsAccepted(digest) ||
         !Look(layout_.BlobPath(digest)))
       continue;
+    if (on_removing && std::exchange(is_first, false)) on_removing();
     if (const Status status = files_.Remove(layout_.BlobPath(digest)); !status) {
       Log(LogLevel::kWarn, "cannot remove an unused blob",
           {{"digest", digest.ToString()}, {"error", status.error().message}});

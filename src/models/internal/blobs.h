@@ -5,6 +5,7 @@
 // functions that take a StoreLock::Held want it held already; the others take what they need.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string_view>
@@ -48,6 +49,10 @@ class Blobs {
 
   Result<std::unique_ptr<BlobWriter>> New();
 
+  // As Store::OpenPartial and Store::PartialBytes.
+  Result<std::unique_ptr<PartialBlob>> OpenPartial(const Digest& digest, std::int64_t size_bytes);
+  std::int64_t PartialBytes(const Digest& digest) const;
+
   // One writer a name, whatever its case: who replaces a manifest knows which one it was.
   Result<BlobLocks::Held> OwnName(const StoreLock::Held& shared, const ModelName& name);
 
@@ -55,8 +60,9 @@ class Blobs {
   void Forget(const std::set<Digest>& used);
 
   // Removes those of `candidates` that no readable manifest names and no client was promised.
-  // Failures are logged. Returns how many were removed.
-  std::size_t RemoveUnused(const StoreLock::Held& owned, const std::set<Digest>& candidates);
+  // Failures are logged. Returns how many were removed. `on_removing` is called before the first.
+  std::size_t RemoveUnused(const StoreLock::Held& owned, const std::set<Digest>& candidates,
+                           const std::function<void()>& on_removing = {});
 
   // Whether Accept holds it now.
   bool IsAccepted(const Digest& digest) const;
@@ -67,6 +73,7 @@ class Blobs {
 
  private:
   class Writer;
+  class Partial;
 
   // Moves a whole file to its name, unless that is there. Needs the store's lock.
   Status Commit(const StoreLock::Held& shared, PendingFile& pending, const Digest& digest,

@@ -42,6 +42,9 @@ struct Layout {
     return manifests / name.Path();
   }
   std::filesystem::path BlobPath(const Digest& digest) const { return blobs / digest.FileName(); }
+  std::filesystem::path PartialPath(const Digest& digest) const {
+    return blobs / (digest.FileName() + "-partial");
+  }
 };
 
 struct ManifestFile {

@@ -1,6 +1,7 @@
 #include "models/internal/prune.h"
 
 #include "core/log.h"
+#include "models/internal/partial_files.h"
 
 namespace corral::models::internal {
 
@@ -67,6 +68,19 @@ void RemoveOldMarks(FileSystem& files, const Layout& layout) {
   }
 }
 
+// Downloads that run, or of which any file is young. A partial file and its state files stay or go
+// together: some of them alone would make the next pull begin with wrong bytes.
+std::set<std::string> LiveDownloads(const Layout& layout, const std::vector<fs::path>& entries) {
+  std::set<std::string> live;
+  for (const fs::path& entry : entries) {
+    const auto group = PartialGroup(entry.filename().native());
+    if (!group || live.count(*group) != 0) continue;
+    const auto facts = Look(entry);
+    if ((facts && !IsOld(*facts)) || IsAlive(layout.blobs / *group)) live.insert(*group);
+  }
+  return live;
+}
+
 // Ollama's PruneLayers (server/images.go).
 void PruneBlobs(Blobs& blobs) {
   const Layout& layout = blobs.layout();
@@ -77,17 +91,26 @@ void PruneBlobs(Blobs& blobs) {
         {{"manifest", references.corrupt.front()}});
     return;
   }
+  const std::vector<fs::path> entries = EntriesOf(layout.blobs);
+  const std::set<std::string> downloads = LiveDownloads(layout, entries);
   std::size_t n_total = 0;
   std::size_t n_removed = 0;
-  for (const fs::path& entry : EntriesOf(layout.blobs)) {
+  for (const fs::path& entry : entries) {
     const auto facts = Look(entry);
     if (!facts || facts->is_folder) continue;
     ++n_total;
     if (!IsOld(*facts)) continue;
-    const auto digest = Digest::Parse(entry.filename().native());
-    const bool is_needed = digest
-                               ? references.digests.count(*digest) != 0 || blobs.IsAccepted(*digest)
-                               : IsAlive(entry);
+    const std::string name = entry.filename().native();
+    const auto digest = Digest::Parse(name);
+    const auto group = PartialGroup(name);
+    bool is_needed = false;
+    if (digest) {
+      is_needed = references.digests.count(*digest) != 0 || blobs.IsAccepted(*digest);
+    } else if (group) {
+      is_needed = downloads.count(*group) != 0;
+    } else {
+      is_needed = IsAlive(entry);
+    }
     if (!is_needed) Remove(blobs.files(), entry, &n_removed);
   }
   Log(LogLevel::kInfo, "total blobs: " + std::to_string(n_total));

@@ -1,6 +1,7 @@
 // The state behind Store, shared by store.cc and create.cc.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -23,7 +24,9 @@ struct Store::State {
   Status WriteManifest(const internal::StoreLock::Held& shared, const ModelName& name,
                        std::string_view raw);
   // Removes what only a manifest that was replaced used; takes the store's lock. Best effort.
-  void RemoveReplaced(const std::set<Digest>& candidates);
+  // `on_removing` is called before the first removal, if there is one.
+  void RemoveReplaced(const std::set<Digest>& candidates,
+                      const std::function<void()>& on_removing = {});
   // True the first time that `what` is said.
   bool IsFirst(const std::string& what);
 

@@ -7,7 +7,7 @@
 
 #include "core/settings.h"
 
-namespace corral::cli {
+namespace corral {
 
 // The proxy's URL; empty: none.
 std::string ProxyFor(const Host& server, const Environment& environment);
@@ -16,4 +16,4 @@ std::string ProxyFor(const Host& server, const Environment& environment);
 // all.
 bool IsThisMachine(const std::string& host);
 
-}  // namespace corral::cli
+}  // namespace corral

@@ -1,4 +1,4 @@
-#include "cli/proxy.h"
+#include "core/proxy.h"
 
 #include <arpa/inet.h>
 
@@ -11,7 +11,7 @@
 
 #include "core/text.h"
 
-namespace corral::cli {
+namespace corral {
 namespace {
 
 // 4 or 16 bytes in network order.
@@ -109,4 +109,4 @@ std::string ProxyFor(const Host& server, const Environment& environment) {
   return proxy;
 }
 
-}  // namespace corral::cli
+}  // namespace corral
