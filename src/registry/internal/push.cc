@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -176,7 +177,12 @@ Status Push::PushBlob(const models::Layer& layer) {
 
 Status Push::Upload(const models::Layer& layer, Url upload) {
   const UniqueFd file(::open(store_.BlobPath(layer.digest).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_valid()) return Fail(ErrnoError(errno, "open blob " + layer.digest.ToString()));
+  struct stat facts {};
+  if (!file.is_valid() || ::fstat(file.get(), &facts) != 0)
+    return Fail(ErrnoError(errno, "open blob " + layer.digest.ToString()));
+  if (facts.st_size != layer.size)
+    return Fail(Code::kCorrupt, "blob " + layer.digest.ToString() +
+                                    " is not whole: pull or create the model again");
   n_failures_ = 0;
   std::int64_t offset = 0;
   Clock::time_point reported;

@@ -91,7 +91,7 @@ class Access(unittest.TestCase):
                 self.assertEqual({"error": "pull model manifest: unauthorized: access denied"}, pull(server, name, insecure=True))
             with Server(env={"CORRAL_REGISTRY_AUTH": self.password_file(registry.host)}) as server:
                 self.assertEqual({"status": "success"}, pull(server, name, insecure=True))
-                server.ask("/api/copy", {"source": name, "destination": f"{registry.host}/team/m"})
+                server.copy(name, f"{registry.host}/team/m")
                 records = server.stream("/api/push", {"model": f"{registry.host}/team/m", "insecure": True}).rest()
                 self.assertEqual({"status": "success"}, records[-1])
                 self.assertNotIn("secret", server.log())
@@ -124,7 +124,7 @@ class Access(unittest.TestCase):
                 with reg.DockerRegistry() as plain:
                     plain.put_model("library/m", "latest", self.layers, self.config)
                     self.assertEqual({"status": "success"}, pull(server, f"{plain.host}/library/m", insecure=True))
-                    server.ask("/api/copy", {"source": f"{plain.host}/library/m", "destination": f"{registry.host}/library/m"})
+                    server.copy(f"{plain.host}/library/m", f"{registry.host}/library/m")
                 records = server.stream("/api/push", {"model": f"{registry.host}/library/m", "insecure": True}).rest()
                 self.assertEqual({"status": "success"}, records[-1])
                 for name in server.model_names():

@@ -150,7 +150,7 @@ class Kills(unittest.TestCase):
                 return stream.records
             for _ in range(max(3, N_RANDOM // 3)):
                 with Server(models=self.models) as server:
-                    server.ask("/api/copy", {"source": f"{self.registry.host}/library/m", "destination": name})
+                    server.copy(f"{self.registry.host}/library/m", name)
                     until = time.monotonic() + chance.uniform(0.0, 0.4)
                     killed = []
 

@@ -24,7 +24,7 @@ class Push(unittest.TestCase):
 
     def have_model(self, server, name):
         server.ask("/api/pull", {"model": f"{self.source.host}/library/m", "insecure": True})
-        server.ask("/api/copy", {"source": f"{self.source.host}/library/m", "destination": name})
+        server.copy(f"{self.source.host}/library/m", name)
 
     def push(self, server, name):
         return server.stream("/api/push", {"model": name, "insecure": True}).rest()
