@@ -9,6 +9,7 @@
 #include "api/native/options.h"
 #include "core/log.h"
 #include "core/mutex.h"
+#include "registry/registry.h"
 
 namespace corral::api {
 namespace {
@@ -29,22 +30,42 @@ void PauseOnClock(std::chrono::nanoseconds duration, const StopToken& stop) {
   }
 }
 
+Status PullFrom(registry::Registry& registry, const models::ModelName& name, const StopToken& stop,
+                const std::function<void(std::string)>& say) {
+  return registry.Pull({.name = name}, stop, [&say](const registry::Progress& progress) {
+    std::string text = progress.status;
+    if (progress.total > 0)
+      text += ": " + std::to_string(progress.completed * 100 / progress.total) + "%";
+    say(std::move(text));
+  });
+}
+
 }  // namespace
 
-StartModels::StartModels(const Services& services, Pause pause)
-    : services_(services), pause_(pause ? std::move(pause) : Pause(PauseOnClock)) {
-  for (const std::string& name : services_.settings.preload) {
-    Job job{.name = name, .what = "load " + name};
-    if (!models::ModelName::Parse(name)) {
-      services_.readiness.WaitFor(job.what, "not a name of a model");
-      Log(LogLevel::kError,
-          "CORRAL_PRELOAD holds what is not a name of a model; the server will never be ready",
-          {{"name", name}});
-      continue;
-    }
-    services_.readiness.WaitFor(job.what, "waiting");
-    jobs_.push_back(std::move(job));
+StartModels::StartModels(const Services& services, Surroundings surroundings)
+    : services_(services), surroundings_(std::move(surroundings)) {
+  if (!surroundings_.pull) {
+    surroundings_.pull = [this](const models::ModelName& name, const StopToken& stop,
+                                const std::function<void(std::string)>& say) {
+      return PullFrom(services_.registry, name, stop, say);
+    };
   }
+  if (!surroundings_.pause) surroundings_.pause = PauseOnClock;
+  for (const std::string& name : services_.settings.pull) Add(Verb::kPull, name);
+  for (const std::string& name : services_.settings.preload) Add(Verb::kLoad, name);
+}
+
+void StartModels::Add(Verb verb, const std::string& name) {
+  const std::string what = (verb == Verb::kPull ? "pull " : "load ") + name;
+  const auto parsed = models::ModelName::Parse(name);
+  services_.readiness.WaitFor(what, parsed ? "waiting" : "not a name of a model");
+  if (parsed) {
+    jobs_.push_back({verb, *parsed, what});
+    return;
+  }
+  Log(LogLevel::kError,
+      "what is not a name of a model is to be there at start: the server will never be ready",
+      {{"setting", verb == Verb::kPull ? "CORRAL_PULL" : "CORRAL_PRELOAD"}, {"name", name}});
 }
 
 void StartModels::Run(const StopToken& stop) {
@@ -52,11 +73,11 @@ void StartModels::Run(const StopToken& stop) {
   while (!jobs_.empty() && !stop.StopRequested()) {
     std::vector<Job> left;
     for (Job& job : jobs_) {
-      const Status done = Load(job, stop);
+      const Status done = job.verb == Verb::kPull ? Pull(job, stop) : Load(job, stop);
       if (stop.StopRequested()) return;
       if (done) {
         services_.readiness.Have(job.what);
-        Log(LogLevel::kInfo, "model loaded at start", {{"model", job.name}});
+        Log(LogLevel::kInfo, "done at start: " + job.what);
         continue;
       }
       Report(job, done.error(), pause);
@@ -64,14 +85,22 @@ void StartModels::Run(const StopToken& stop) {
     }
     jobs_ = std::move(left);
     if (jobs_.empty()) break;
-    pause_(pause, stop);
+    surroundings_.pause(pause, stop);
     pause = std::min(pause * 2, kLongestPause);
   }
 }
 
+Status StartModels::Pull(const Job& job, const StopToken& stop) {
+  if (services_.store.Load(job.name)) return {};
+  services_.readiness.WaitFor(job.what, "asking the registry");
+  return surroundings_.pull(job.name, stop, [this, &job](std::string state) {
+    services_.readiness.WaitFor(job.what, std::move(state));
+  });
+}
+
 Status StartModels::Load(const Job& job, const StopToken& stop) {
   services_.readiness.WaitFor(job.what, "loading");
-  auto model = services_.store.Load(*models::ModelName::Parse(job.name));
+  auto model = services_.store.Load(job.name);
   if (!model) {
     if (model.error().code != Code::kNotFound) return Fail(std::move(model).error());
     return Fail(Code::kNotFound, "the model is not there: pull or create it");
@@ -92,8 +121,8 @@ void StartModels::Report(Job& job, const Error& error, std::chrono::seconds paus
   // Each cause once: what is waited for may take long.
   if (job.last_error == error.message) return;
   job.last_error = error.message;
-  Log(LogLevel::kWarn, "cannot load a model at start; trying again until it works",
-      {{"model", job.name}, {"error", error.message}, {"next", FormatGoDuration(pause)}});
+  Log(LogLevel::kWarn, "cannot " + job.what + " at start; trying again until it works",
+      {{"error", error.message}, {"next", FormatGoDuration(pause)}});
 }
 
 }  // namespace corral::api

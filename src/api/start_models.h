@@ -1,10 +1,10 @@
-// Brings the models that the server was told to have at start (CORRAL_PRELOAD), and tells Readiness
-// how far it is.
+// Brings the models that the server was told to have at start, pulled (CORRAL_PULL) and loaded
+// (CORRAL_PRELOAD), and tells Readiness how far it is.
 //
-// It takes the way of a request: the store finds the model, the scheduler loads it. Whatever goes
-// wrong is logged and tried again, with growing pauses, until it works or the server stops: a
-// sidecar may still be pulling the model, a volume may come late. Only a name that is no name is
-// given up, and then the server never gets ready.
+// It takes the ways of requests: the registry pulls, the store finds the model, the scheduler loads
+// it. Whatever goes wrong is logged and tried again, with growing pauses, until it works or the
+// server stops: a registry may be away, a sidecar may still be pulling. Only a name that is no name
+// is given up, and then the server never gets ready.
 #pragma once
 
 #include <chrono>
@@ -16,36 +16,48 @@
 #include "api/services.h"
 #include "core/result.h"
 #include "core/stop.h"
+#include "models/name.h"
 
 namespace corral::api {
 
 class StartModels {
  public:
-  // Waits this long, or until the token stops. For tests, which do not wait.
-  using Pause = std::function<void(std::chrono::nanoseconds, const StopToken&)>;
+  // What tests replace.
+  struct Surroundings {
+    // Brings the model into the store; says how far it is, for people. Null: Services::registry.
+    std::function<Status(const models::ModelName&, const StopToken&,
+                         const std::function<void(std::string)>& say)>
+        pull;
+    // Waits this long, or until the token stops. Null: by the clock.
+    std::function<void(std::chrono::nanoseconds, const StopToken&)> pause;
+  };
 
   // From here on `services.readiness` waits for the models; nothing is done yet. `services` is
   // copied; what it refers to must outlive this.
-  explicit StartModels(const Services& services, Pause pause = nullptr);
+  explicit StartModels(const Services& services, Surroundings surroundings = {});
 
-  // Returns when all are there or `stop` is requested. Blocks (disk, loads): on a thread of its
-  // own. Once.
+  // Returns when all are there or `stop` is requested. Blocks (network, disk, loads): on a thread
+  // of its own. Once.
   void Run(const StopToken& stop);
 
  private:
+  enum class Verb { kPull, kLoad };
   struct Job {
-    std::string name;  // as the setting has it
-    std::string what;  // for Readiness
+    Verb verb;
+    models::ModelName name;
+    std::string what;  // for Readiness: "pull llama3.2"
     std::string last_error = {};
   };
 
-  // One attempt. Errors: those of Store::Load and Scheduler::Acquire.
+  void Add(Verb verb, const std::string& name);
+  // One attempt each. Errors: those of Registry::Pull, Store::Load and Scheduler::Acquire.
+  Status Pull(const Job& job, const StopToken& stop);
   Status Load(const Job& job, const StopToken& stop);
   void Report(Job& job, const Error& error, std::chrono::seconds pause);
 
   const Services services_;
-  const Pause pause_;
-  std::vector<Job> jobs_;
+  Surroundings surroundings_;
+  std::vector<Job> jobs_;  // pulls first: a model that is pulled may be one to load
 };
 
 }  // namespace corral::api

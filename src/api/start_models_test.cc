@@ -16,12 +16,24 @@ using ::testing::ElementsAre;
 // Pauses are recorded, and what a test wants to happen meanwhile does.
 class StartModelsTest : public HandlerTest {
  protected:
-  void Run(std::vector<std::string> preload) {
+  void Run(std::vector<std::string> preload, std::vector<std::string> pull = {}) {
     settings_.preload = std::move(preload);
-    StartModels models(services(), [this](nanoseconds pause, const StopToken&) {
+    settings_.pull = std::move(pull);
+    StartModels::Surroundings surroundings;
+    surroundings.pause = [this](nanoseconds pause, const StopToken&) {
       pauses_.push_back(std::chrono::duration_cast<seconds>(pause));
       if (on_pause_) on_pause_();
-    });
+    };
+    surroundings.pull = [this](const models::ModelName& name, const StopToken&,
+                               const std::function<void(std::string)>& say) -> Status {
+      pulled_.push_back(name.Short());
+      say("pulling 123: 34%");
+      while_pulling_ = WhyNot();
+      if (pull_error_) return Fail(*pull_error_);
+      AddModel(name.Short());
+      return {};
+    };
+    StartModels models(services(), std::move(surroundings));
     before_ = readiness_.WhyNot().value_or("ready");
     models.Run(stop_.token());
   }
@@ -31,6 +43,9 @@ class StartModelsTest : public HandlerTest {
   std::vector<seconds> pauses_;
   std::function<void()> on_pause_;
   std::string before_;
+  std::vector<std::string> pulled_;
+  std::string while_pulling_;
+  std::optional<Error> pull_error_;
 };
 
 TEST_F(StartModelsTest, AServerThatIsToldNothingIsReady) {
@@ -84,15 +99,41 @@ TEST_F(StartModelsTest, SaysEachCauseOnce) {
   ::testing::internal::CaptureStderr();
   Run({"absent"});
   const std::string log = ::testing::internal::GetCapturedStderr();
-  const auto first = log.find("cannot load a model at start");
+  const auto first = log.find("cannot load absent at start");
   ASSERT_NE(first, std::string::npos) << log;
-  EXPECT_EQ(log.find("cannot load a model at start", first + 1), std::string::npos) << log;
+  EXPECT_EQ(log.find("cannot load absent at start", first + 1), std::string::npos) << log;
 }
 
 TEST_F(StartModelsTest, NeverGetsReadyForWhatIsNoName) {
   Run({"a b"});
   EXPECT_EQ(WhyNot(), "not ready: load a b: not a name of a model");
   EXPECT_TRUE(pauses_.empty());
+}
+
+TEST_F(StartModelsTest, PullsWhatIsNotThereAndThenLoadsIt) {
+  AddModel("there");
+  Run({"new"}, {"there", "new:latest"});
+  EXPECT_EQ(before_, "not ready: load new: waiting; pull new:latest: waiting; pull there: waiting");
+  EXPECT_THAT(pulled_, ElementsAre("new:latest"));
+  EXPECT_EQ(while_pulling_, "not ready: load new: waiting; pull new:latest: pulling 123: 34%");
+  EXPECT_TRUE(pauses_.empty());
+  EXPECT_EQ(scheduler_.requests.size(), 1U);
+  EXPECT_EQ(WhyNot(), "ready");
+}
+
+TEST_F(StartModelsTest, ARegistryThatIsAwayIsAskedAgain) {
+  pull_error_ = Error{Code::kUpstream, "connection refused"};
+  on_pause_ = [&] {
+    EXPECT_EQ(WhyNot(), "not ready: pull new: connection refused");
+    if (pauses_.size() == 3) pull_error_.reset();
+  };
+  ::testing::internal::CaptureStderr();
+  Run({}, {"new"});
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("cannot pull new at start; trying again until it works"), std::string::npos)
+      << log;
+  EXPECT_EQ(pulled_.size(), 4U);
+  EXPECT_EQ(WhyNot(), "ready");
 }
 
 TEST_F(StartModelsTest, StopsAtShutdown) {

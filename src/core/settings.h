@@ -82,7 +82,8 @@ struct Settings {
   std::string ca_file;        // CORRAL_CA_FILE, else SSL_CERT_FILE; empty: the system's
   std::string worker;         // CORRAL_WORKER: path of corral-worker; beside corral if empty
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(8);  // CORRAL_SHUTDOWN_GRACE
-  std::vector<std::string> preload;  // CORRAL_PRELOAD: names of models, trimmed, no empty ones
+  std::vector<std::string> pull;     // CORRAL_PULL: names of models, trimmed, no empty ones
+  std::vector<std::string> preload;  // CORRAL_PRELOAD: likewise
   std::string init_script;           // CORRAL_INIT_SCRIPT; empty: none
 };
 

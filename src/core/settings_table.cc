@@ -187,6 +187,11 @@ constexpr SettingRow kRows[] = {
     {{"CORRAL_SHUTDOWN_GRACE", "duration", "8s",
       "How long running requests may go on after SIGTERM (default \"8s\")"},
      ApplyShutdownGrace},
+    {{"CORRAL_PULL", "list", "",
+      "A comma separated list of models to pull at start; ready when they are there", kShown, kUsed,
+      "One that is there already is not pulled again. A registry that is away is asked again until "
+      "it answers."},
+     [](Input& input) { input.List(input.settings.pull); }},
     {{"CORRAL_PRELOAD", "list", "",
       "A comma separated list of models to load at start; ready when they are loaded", kShown,
       kUsed, "One that is not there yet is waited for. OLLAMA_KEEP_ALIVE counts from then on."},
