@@ -128,6 +128,21 @@ registry::Options RegistryOptions(const Settings& settings) {
   return options;
 }
 
+// What came out of the environment and the defaults, for whoever asks for more (OLLAMA_DEBUG).
+void LogSettings(const Settings& settings) {
+  Log(LogLevel::kDebug, "settings",
+      {{"host", settings.host.Url()},
+       {"models", settings.models},
+       {"num_parallel", settings.num_parallel},
+       {"max_loaded_models", settings.max_loaded_models},
+       {"max_queue", settings.max_queue},
+       {"context_length", settings.context_length},
+       {"keep_alive", FormatGoDuration(settings.keep_alive)},
+       {"load_timeout", FormatGoDuration(settings.load_timeout)},
+       {"shutdown_grace", FormatGoDuration(settings.shutdown_grace)},
+       {"version", CORRAL_VERSION}});
+}
+
 int Failed(const Error& error, const std::string& advice = {}) {
   std::fprintf(stderr, "Error: %s\n", error.message.c_str());
   if (!advice.empty()) std::fprintf(stderr, "%s\n", advice.c_str());
@@ -172,6 +187,7 @@ int RunServer() {
   ConfigureLog(settings.log_level,
                settings.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
+  LogSettings(settings);
 
   models::StoreOptions store_options;
   store_options.is_prune_enabled = !settings.no_prune;
