@@ -23,7 +23,6 @@
 #include "api/version.h"
 #include "app/advice.h"
 #include "core/files.h"
-#include "core/host.h"
 #include "core/init_process.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -42,8 +41,6 @@ namespace {
 
 constexpr int kAutoLoadedModels = 3;  // Ollama's 3 x max(GPUs, 1) for a machine without GPUs
 constexpr std::uint64_t kAutoContext = 4096;
-constexpr int kParkShare = 8;                         // of the free memory, for parked prefixes,
-constexpr std::int64_t kMostParkedBytes = 2LL << 30;  // at most
 constexpr std::chrono::seconds kWorkerGrace{2};
 
 // SIGTERM and SIGINT as a descriptor: blocked in every thread that is made from here on.
@@ -108,11 +105,10 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
   options.load_timeout = settings.load_timeout;
   options.flash_attention = settings.flash_attention.value_or(true);
   options.kv_cache_type = settings.kv_cache_type;
-  options.prefix_cache_bytes =
-      settings.prefix_cache_bytes
-          ? static_cast<std::int64_t>(
-                std::min<std::uint64_t>(*settings.prefix_cache_bytes, 1ULL << 50))
-          : std::min(kMostParkedBytes, ReadHostFacts().memory_available_bytes / kParkShare);
+  options.prefix_cache_bytes = settings.prefix_cache_bytes
+                                   ? static_cast<std::int64_t>(std::min<std::uint64_t>(
+                                         *settings.prefix_cache_bytes, 1ULL << 50))
+                                   : -1;  // each worker takes a share of what is free then
   return options;
 }
 

@@ -72,6 +72,7 @@ struct SamplingOptions {
   float repeat_penalty = 1.0F;
   float presence_penalty = 0.0F;
   float frequency_penalty = 0.0F;
+  int prompt_lookup = 0;  // tokens guessed from the text so far, a step at most; 0: off
   std::vector<std::string> stop;
 };
 
@@ -107,6 +108,7 @@ struct GenerateJob {
   bool want_context = false;  // the final record carries the tokens of prompt and answer
   bool render_only = false;   // stop after rendering: Finish::rendered_prompt
   bool is_chat = false;       // /api/chat and its relatives: split tool calls and thinking
+  std::string prefix_salt;    // jobs of different salts share no prefix; empty: shared by all
 };
 
 struct EmbedJob {
@@ -177,15 +179,17 @@ inline bool IsLast(const JobEvent& event) { return !std::holds_alternative<Piece
 struct LoadOptions {
   bool is_vocab_only = false;  // no weights: TokenJobs only
   int num_ctx = 4096;          // most tokens of one sequence
-  int n_slots = 1;             // sequences that decode at once; the cell pool is num_ctx * n_slots
-  int num_batch = 512;         // tokens of a llama_decode at most
-  int num_gpu = -1;            // layers on the GPU; -1: as many as fit, 0: none
-  int main_gpu = -1;           // -1: unset
-  int num_thread = 0;          // 0: what the cgroup, the cpuset and the cores allow
-  int use_mmap = -1;           // -1: by the room's own rule, 0: no, 1: yes
+  int n_slots = 1;             // sequences that decode at once; 0: the engine decides
+  int n_cells = 0;      // tokens of all sequences together; 0: num_ctx for each slot, or what fits
+  int num_batch = 512;  // tokens of a llama_decode at most
+  int num_gpu = -1;     // layers on the GPU; -1: as many as fit, 0: none
+  int main_gpu = -1;    // -1: unset
+  int num_thread = 0;   // 0: what the cgroup, the cpuset and the cores allow
+  int use_mmap = -1;    // -1: by the room's own rule, 0: no, 1: yes
   bool flash_attention = true;
-  std::string kv_cache_type;            // "": f16
-  std::int64_t prefix_cache_bytes = 0;  // budget for parked prefixes in host RAM
+  std::string kv_cache_type;  // "": f16
+  // Budget for parked prefixes in host RAM; negative: a share of what is free once it is loaded.
+  std::int64_t prefix_cache_bytes = 0;
 };
 
 // What a worker says of a model once it is loaded.

@@ -1,11 +1,11 @@
 // What computes: one loaded model, many jobs at once. The worker's host drives it; llama.cpp and a
 // fake implement it.
 //
-// Threads: Submit, Cancel, AddCredit and Counters may be called from any thread and do not block on
-// computing. Events come on the engine's own threads; the sink must not block for long and must not
-// call back into the engine's destructor. Every submitted job hears any number of Pieces and
-// exactly one last event. A job starts with `initial_credit` pieces; at zero it keeps its cells but
-// takes no place in the batch until AddCredit.
+// Threads: all calls may be made from any thread and do not block on computing. Events come on the
+// engine's own threads; the sink must not block for long and must not call back into the engine's
+// destructor. Every submitted job hears any number of Pieces and exactly one last event. A job
+// starts with `initial_credit` pieces; at zero it keeps its cells but takes no place in the batch
+// until AddCredit.
 #pragma once
 
 #include <functional>
@@ -37,6 +37,8 @@ class Engine {
   virtual void Cancel(JobId id) = 0;
   virtual void AddCredit(JobId id, int pieces) = 0;
   virtual EngineCounters Counters() const = 0;
+  // So many models compute on these cores at the moment, this one included; at least 1.
+  virtual void SetSharers(int n_sharers) = 0;
 };
 
 struct EngineConfig {

@@ -138,6 +138,8 @@ class FakeEngine final : public Engine {
     event_.notify_all();
   }
 
+  void SetSharers(int) override {}
+
   EngineCounters Counters() const override {
     const std::lock_guard lock(mutex_);
     EngineCounters counters = counters_;

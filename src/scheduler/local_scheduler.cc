@@ -415,12 +415,26 @@ void LocalScheduler::OnGone(EntryId id) {
   }
   Log(LogLevel::kInfo, "model unloaded", {{"model", entry->loaded_for.name}});
   entries_.erase(entry);
+  TellSharers();
 }
 
 void LocalScheduler::OnReleased(EntryId id) {
   Entry* entry = Find(id);
   if (entry == nullptr || entry->leases == 0) return;
-  if (--entry->leases == 0) entry->idle_since = surroundings_.now();
+  if (--entry->leases > 0) return;
+  entry->idle_since = surroundings_.now();
+  TellSharers();
+}
+
+// Models that have work at the same time divide the cores.
+void LocalScheduler::TellSharers() {
+  const auto n_busy = static_cast<int>(std::count_if(
+      entries_.begin(), entries_.end(), [](const Entry& entry) { return entry.leases > 0; }));
+  for (Entry& entry : entries_) {
+    if (entry.leases == 0 || entry.told_sharers == n_busy) continue;
+    entry.told_sharers = n_busy;
+    entry.worker->SetSharers(n_busy);
+  }
 }
 
 void LocalScheduler::Grant(Entry& entry, std::unique_ptr<Waiting> waiting) {
@@ -434,6 +448,7 @@ void LocalScheduler::Grant(Entry& entry, std::unique_ptr<Waiting> waiting) {
   entry.loaded_for.digest = request.digest;
   entry.loaded_for.details = request.details;
   ++entry.leases;
+  TellSharers();  // before the lease's first job
   waiting->on_lease(Lease(entry.worker, entry.facts, num_ctx,
                           [this, id = entry.id] { Post([this, id] { OnReleased(id); }); }));
 }

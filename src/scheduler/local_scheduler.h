@@ -52,6 +52,7 @@ class LocalScheduler final : public Scheduler {
     ModelFacts facts;
     std::chrono::nanoseconds keep_alive{0};
     int leases = 0;
+    int told_sharers = 1;
     int shown_num_ctx = 0;                          // of the newest request
     Clock::time_point idle_since;                   // while leases == 0
     bool must_go = false;                           // as soon as it is idle: replaced
@@ -77,6 +78,7 @@ class LocalScheduler final : public Scheduler {
   bool MakeRoom(const ModelRequest& request);
   Entry* LongestIdle(bool is_vocab_only);
   void Grant(Entry& entry, std::unique_ptr<Waiting> waiting);
+  void TellSharers();
   void ExpireIdle();
   void Evict(Entry& entry, std::chrono::milliseconds grace);
   bool CanServe(const Entry& entry, const ModelRequest& request) const;

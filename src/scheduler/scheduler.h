@@ -115,7 +115,7 @@ struct Options {
   std::chrono::nanoseconds load_timeout = std::chrono::minutes(5);  // without progress; <= 0: none
   bool flash_attention = true;
   std::string kv_cache_type{};
-  std::int64_t prefix_cache_bytes = 0;
+  std::int64_t prefix_cache_bytes = 0;  // see LoadOptions
 };
 
 class Scheduler {

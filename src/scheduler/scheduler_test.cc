@@ -27,6 +27,7 @@ class FakeWorker final : public worker::Worker {
   JobId Submit(worker::Job, worker::EventSink) override { return JobId{1}; }
   void Cancel(JobId) override {}
   void AddCredit(JobId, int) override {}
+  void SetSharers(int n_sharers) override { sharers = n_sharers; }
   bool IsAlive() const override { return is_alive; }
   pid_t pid() const override { return 4711; }
   ModelFacts facts() const override { return {}; }
@@ -58,6 +59,7 @@ class FakeWorker final : public worker::Worker {
 
   const worker::Launch launch;
   std::atomic<bool> is_alive{true}, is_gone{false};
+  std::atomic<int> sharers{1};
 
  private:
   const worker::Launcher::Callbacks callbacks_;
@@ -157,6 +159,20 @@ TEST_F(SchedulerTest, RequestsForAModelThatIsLoadingShareTheLoad) {
   worker->FinishLoad();
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(Answer());
   EXPECT_EQ(launcher_->n_started, 1);
+}
+
+TEST_F(SchedulerTest, ModelsThatHaveWorkAtTheSameTimeAreToldSo) {
+  Make();
+  const Lease a = Get(Model("a"));
+  const auto first = launcher_->Next();
+  EXPECT_EQ(first->sharers, 1);
+  Lease b = Get(Model("b"));
+  const auto second = launcher_->Next();
+  EXPECT_EQ(first->sharers, 2);
+  EXPECT_EQ(second->sharers, 2);
+  b.Release();
+  scheduler_->Loaded();  // answered after the release
+  EXPECT_EQ(first->sharers, 1);
 }
 
 TEST_F(SchedulerTest, UnloadsAfterTheKeepAliveOfTheLastLease) {

@@ -54,6 +54,10 @@ class Worker {
   // The consumer took `pieces` pieces.
   virtual void AddCredit(JobId job, int pieces) = 0;
 
+  // So many models compute on these cores at the moment, this one included: it takes its part of
+  // them.
+  virtual void SetSharers(int n_sharers) = 0;
+
   virtual bool IsAlive() const = 0;
   virtual pid_t pid() const = 0;
   // Valid once loaded.

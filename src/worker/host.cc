@@ -67,6 +67,10 @@ class Host {
   void On(CreditFrame frame) {
     if (is_loaded_) engine_->AddCredit(frame.job, frame.pieces);
   }
+  void On(SharersFrame frame) {
+    n_sharers_ = frame.n_sharers;
+    if (is_loaded_) engine_->SetSharers(frame.n_sharers);
+  }
   // The server never gets here: these go the other way.
   template <class Other>
   void On(Other) {
@@ -110,6 +114,7 @@ class Host {
       is_counting_ = true;
     }
     is_loaded_ = true;
+    engine_->SetSharers(n_sharers_);  // what was said while it loaded
     Send(LoadedFrame{BuildCheck(), engine_->facts()});
   }
 
@@ -158,6 +163,7 @@ class Host {
   std::atomic<bool> is_loaded_{false};
   std::atomic<bool> is_stopping_{false};
   std::atomic<int> n_jobs_{0};
+  std::atomic<int> n_sharers_{1};
   std::mutex counters_mutex_;
   bool is_counting_ = false;                // guarded by counters_mutex_: engine_ may be asked
   Outbox outbox_;                           // outlives what sends through it

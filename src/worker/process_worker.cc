@@ -167,6 +167,10 @@ void ProcessWorker::AddCredit(JobId job, int pieces) {
   outbox_.TryPush(EncodeFrame(CreditFrame{job, pieces}));
 }
 
+void ProcessWorker::SetSharers(int n_sharers) {
+  outbox_.TryPush(EncodeFrame(SharersFrame{n_sharers}));
+}
+
 ModelFacts ProcessWorker::facts() const {
   const std::lock_guard lock(mutex_);
   return facts_;

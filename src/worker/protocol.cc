@@ -32,7 +32,8 @@ void Describe(Archive& a, Think& v) {
 template <class Archive>
 void Describe(Archive& a, SamplingOptions& v) {
   a(v.seed, v.num_predict, v.num_keep, v.top_k, v.top_p, v.min_p, v.typical_p, v.repeat_last_n,
-    v.temperature, v.repeat_penalty, v.presence_penalty, v.frequency_penalty, v.stop);
+    v.temperature, v.repeat_penalty, v.presence_penalty, v.frequency_penalty, v.prompt_lookup,
+    v.stop);
 }
 template <class Archive>
 void Describe(Archive& a, PromptSource& v) {
@@ -41,7 +42,7 @@ void Describe(Archive& a, PromptSource& v) {
 template <class Archive>
 void Describe(Archive& a, GenerateJob& v) {
   a(v.prompt, v.sampling, v.format_json, v.num_ctx, v.truncate, v.shift, v.logprobs, v.top_logprobs,
-    v.want_context, v.render_only, v.is_chat);
+    v.want_context, v.render_only, v.is_chat, v.prefix_salt);
 }
 template <class Archive>
 void Describe(Archive& a, EmbedJob& v) {
@@ -74,8 +75,8 @@ void Describe(Archive& a, Embeddings& v) {
 }
 template <class Archive>
 void Describe(Archive& a, LoadOptions& v) {
-  a(v.is_vocab_only, v.num_ctx, v.n_slots, v.num_batch, v.num_gpu, v.main_gpu, v.num_thread,
-    v.use_mmap, v.flash_attention, v.kv_cache_type, v.prefix_cache_bytes);
+  a(v.is_vocab_only, v.num_ctx, v.n_slots, v.n_cells, v.num_batch, v.num_gpu, v.main_gpu,
+    v.num_thread, v.use_mmap, v.flash_attention, v.kv_cache_type, v.prefix_cache_bytes);
 }
 template <class Archive>
 void Describe(Archive& a, ModelFacts& v) {
@@ -154,6 +155,10 @@ void Describe(Archive& a, JobErrorFrame& v) {
 template <class Archive>
 void Describe(Archive& a, CountersFrame& v) {
   a(v.counters);
+}
+template <class Archive>
+void Describe(Archive& a, SharersFrame& v) {
+  a(v.n_sharers);
 }
 
 constexpr std::size_t kHeadBytes = 5;

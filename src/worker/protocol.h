@@ -49,6 +49,11 @@ struct CreditFrame {
 };
 struct StopFrame {};
 
+// How many models compute on these cores at the moment, this one included.
+struct SharersFrame {
+  std::int32_t n_sharers = 1;
+};
+
 // Worker to server.
 struct LoadedFrame {
   std::uint32_t build = 0;
@@ -87,7 +92,7 @@ struct CountersFrame {
 using Frame =
     std::variant<LoadFrame, GenerateFrame, EmbedFrame, TokenFrame, CancelFrame, CreditFrame,
                  StopFrame, LoadedFrame, LoadFailedFrame, ProgressFrame, PieceFrame, FinishFrame,
-                 EmbeddingsFrame, TokenTextFrame, JobErrorFrame, CountersFrame>;
+                 EmbeddingsFrame, TokenTextFrame, JobErrorFrame, CountersFrame, SharersFrame>;
 
 // Changes with the layout of any frame (sizes of the described structs are mixed in at compile
 // time).

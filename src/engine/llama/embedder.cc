@@ -52,10 +52,10 @@ Status Normalize(std::vector<float>* vector, bool to_unit_length) {
 
 }  // namespace
 
-Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, TurnLock& compute)
+Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores)
     : model_(model),
       config_(config),
-      compute_(compute),
+      cores_(cores),
       n_ctx_(std::max(1, model.n_ctx_train() > 0
                              ? std::min(config.options.num_ctx, model.n_ctx_train())
                              : config.options.num_ctx)),
@@ -291,10 +291,9 @@ Result<std::vector<std::vector<Token>>> Embedder::TokenizePairs(const EmbedJob& 
 }
 
 Status Embedder::DecodeLocked(llama_batch& batch) {
-  const std::lock_guard lock(compute_);
   int code = -1;
   try {
-    code = llama_decode(context_.get(), batch);
+    code = cores_.Decode(context_.get(), batch).code;
   } catch (const std::exception& error) {
     return Fail(Code::kInternal,
                 std::string("an error was encountered while running the model: ") + error.what());

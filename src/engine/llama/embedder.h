@@ -19,14 +19,14 @@
 #include "core/job.h"
 #include "core/stop.h"
 #include "engine/engine.h"
+#include "engine/llama/cores.h"
 #include "engine/llama/loaded_model.h"
-#include "engine/llama/turn_lock.h"
 
 namespace corral::engine {
 
 class Embedder {
  public:
-  Embedder(const LoadedModel& model, const EngineConfig& config, TurnLock& compute);
+  Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores);
   ~Embedder() { Stop(); }
 
   // Ends what waits with kCancelled and joins the thread; nothing may be submitted afterwards.
@@ -73,7 +73,7 @@ class Embedder {
 
   const LoadedModel& model_;
   const EngineConfig& config_;
-  TurnLock& compute_;
+  Cores& cores_;
   ContextPtr context_;  // the thread's own
   int n_cells_ = 0;     // of context_
   const int n_ctx_;     // most tokens of a text, as loaded

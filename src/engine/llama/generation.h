@@ -37,6 +37,9 @@ class Generation {
   const GenerateJob& job() const { return prepared_->job; }
   const std::vector<Token>& prompt() const { return prepared_->prompt.tokens; }
 
+  // The clock of the final record begins: the job has been admitted.
+  void Begin() { started_ = first_token_ = Clock::now(); }
+
   // Samples the next token from row `row` of the last llama_decode. Throws what llama.cpp's
   // samplers throw (a grammar at a dead end): the end of this job and of no other.
   Output Next(llama_context* context, int row);
@@ -59,7 +62,7 @@ class Generation {
   Token last_ = -1;
   std::vector<TokenLogprob> held_logprobs_;  // of tokens whose text is still held back
   std::vector<Token> answer_;                // only if want_context
-  const Clock::time_point started_ = Clock::now();
+  Clock::time_point started_ = Clock::now();
   Clock::time_point first_token_ = started_;
 };
 

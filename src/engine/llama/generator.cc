@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <utility>
 
 #include "core/host.h"
@@ -12,49 +13,71 @@ namespace {
 
 constexpr int kMostSlots = 64;                  // ids and the output buffer grow with them
 constexpr std::int64_t kMostCells = 1LL << 30;  // llama_pos and the cell indices are 32 bits wide
-constexpr int kMaxSlots = 8;                    // when the number is left to us
+constexpr int kAutoSlots = 8;                   // when the number is left to us
+constexpr int kMostStateSlots = 4;              // recurrent state is paid for each
 constexpr std::int64_t kAutoCellBytes = 1LL << 30;  // cells of that automatic number: at most this,
 constexpr int kAutoCellShare = 8;                   // and at most this part of the free memory
-constexpr int kSpareSequences = 2;         // ids beyond the slots: a held one and one on its way
+constexpr int kParkShare = 8;                       // of the free memory, for parked prefixes,
+constexpr std::int64_t kMostParkedBytes = 2LL << 30;  // at most
+constexpr int kSpareSequences = 3;  // ids beyond the slots: a held one, one on its way, copies
+constexpr int kGuessRows = 16;      // guessed tokens of a batch: each takes a row of scores
 constexpr std::size_t kWorthWaiting = 32;  // tokens of a prefix that is being evaluated
-constexpr int kFirstChunk = 64;            // prompt tokens of a step before its speed is known
-constexpr int kSmallestChunk = 16;
-constexpr std::chrono::milliseconds kStepBesideStreams{120};
-constexpr std::chrono::milliseconds kStepAlone{500};
+constexpr std::size_t kLeastGain = 4;      // fewer tokens than this are evaluated twice instead
+// Tokens that an answer is expected to have, when the request does not say fewer.
+constexpr std::size_t kExpectedAnswer = 512;
 
-int AutoSlots(const LoadedModel& model, int n_ctx_seq) {
-  const std::int64_t a_slot = std::max<std::int64_t>(1, model.KvBytesPerToken() * n_ctx_seq);
+struct Pool {
+  int n_slots = 1;
+  std::int64_t n_cells = 0;
+};
+
+// OLLAMA_NUM_PARALLEL's number with a whole context each. Left to us: a fixed number of slots, and
+// cells within a share of the memory, at least a whole context: most answers need far less.
+Pool ChoosePool(const LoadedModel& model, const LoadOptions& options, int n_ctx_seq) {
+  const int n_slots = options.n_slots;
+  Pool pool;
+  pool.n_slots = std::min(n_slots > 0 ? n_slots : kAutoSlots, kMostSlots);
+  if (!model.has_positional_cache()) pool.n_slots = std::min(pool.n_slots, kMostStateSlots);
+  pool.n_cells = std::int64_t{n_ctx_seq} * pool.n_slots;
+  if (options.n_cells > 0) pool.n_cells = std::max(options.n_cells, n_ctx_seq);
+  if (n_slots > 0 || options.n_cells > 0) return pool;
   const std::int64_t available = ReadHostFacts().memory_available_bytes;
   const std::int64_t share =
       available > 0 ? std::min(kAutoCellBytes, available / kAutoCellShare) : kAutoCellBytes;
-  return static_cast<int>(std::clamp<std::int64_t>(share / a_slot, 1, kMaxSlots));
+  const std::int64_t a_token = std::max<std::int64_t>(1, model.KvBytesPerToken());
+  pool.n_cells = std::clamp<std::int64_t>(share / a_token, n_ctx_seq, pool.n_cells);
+  return pool;
+}
+
+std::int64_t ParkBudget(std::int64_t asked) {
+  if (asked >= 0) return asked;
+  return std::min(kMostParkedBytes, ReadHostFacts().memory_available_bytes / kParkShare);
+}
+
+Error RunError(const std::string& why) {
+  return {Code::kInternal, "an error was encountered while running the model: " + why};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model,
-                                                     const EngineConfig& config,
-                                                     TurnLock& compute) {
+                                                     const EngineConfig& config, Cores& cores) {
   const LoadOptions& options = config.options;
   if (options.num_ctx < 1) return Fail(Code::kInvalidArgument, "num_ctx must be at least 1");
   const int n_ctx_seq =
       model.n_ctx_train() > 0 ? std::min(options.num_ctx, model.n_ctx_train()) : options.num_ctx;
-  int n_slots = options.n_slots > 0 ? options.n_slots : AutoSlots(model, n_ctx_seq);
-  n_slots = std::min(n_slots, kMostSlots);
-  if (!model.has_positional_cache())
-    n_slots = std::min(n_slots, 4);  // recurrent state is paid per sequence
+  const Pool pool = ChoosePool(model, options, n_ctx_seq);
+  if (pool.n_cells > kMostCells)
+    return Fail(Code::kNoMemory,
+                "a context of " + std::to_string(pool.n_cells) + " tokens is too large");
 
   llama_context_params params = model.ContextParams();
-  params.n_seq_max = static_cast<std::uint32_t>(n_slots + kSpareSequences);
-  const std::int64_t n_cells = std::int64_t{n_ctx_seq} * n_slots;
-  if (n_cells > kMostCells)
-    return Fail(Code::kNoMemory,
-                "a context of " + std::to_string(n_cells) + " tokens is too large");
-  params.n_ctx = static_cast<std::uint32_t>(n_cells);
+  params.n_seq_max = static_cast<std::uint32_t>(pool.n_slots + kSpareSequences);
+  params.n_ctx = static_cast<std::uint32_t>(pool.n_cells);
   params.n_batch = static_cast<std::uint32_t>(std::clamp(options.num_batch, 32, 4096));
-  params.n_batch = std::max(params.n_batch, params.n_seq_max);
+  params.n_batch = std::max(params.n_batch, params.n_seq_max + kGuessRows);
   params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
-  params.n_outputs_max = params.n_seq_max;
+  params.n_outputs_max = params.n_seq_max + kGuessRows;
   params.kv_unified = true;
   params.swa_full = true;
   ContextPtr context;
@@ -69,25 +92,23 @@ Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model,
                                      " tokens" + (why.empty() ? std::string() : ": " + why));
   }
   return std::unique_ptr<Generator>(
-      new Generator(model, config, compute, std::move(context), n_slots, n_ctx_seq));
+      new Generator(model, config, cores, std::move(context), pool.n_slots, n_ctx_seq));
 }
 
-Generator::Generator(const LoadedModel& model, const EngineConfig& config, TurnLock& compute,
+Generator::Generator(const LoadedModel& model, const EngineConfig& config, Cores& cores,
                      ContextPtr context, int n_slots, int n_ctx_seq)
     : model_(model),
       config_(config),
-      compute_(compute),
+      cores_(cores),
       context_(std::move(context)),
       n_slots_(n_slots),
       n_ctx_seq_(n_ctx_seq),
-      cache_(context_.get(), model, n_slots + kSpareSequences, config.options.prefix_cache_bytes),
-      batch_(llama_batch_init(static_cast<std::int32_t>(llama_n_batch(context_.get())), 0, 1)),
+      n_cells_(llama_n_ctx(context_.get())),
+      cache_(context_.get(), model, n_slots + kSpareSequences,
+             ParkBudget(config.options.prefix_cache_bytes)),
+      // A sequence's tokens of a step lie in one micro-batch: see SequenceCache::SaveProgress.
+      batch_(static_cast<int>(llama_n_ubatch(context_.get()))),
       thread_([this] { Run(); }) {}
-
-Generator::~Generator() {
-  Stop();
-  llama_batch_free(batch_);
-}
 
 void Generator::Stop() {
   {
@@ -138,63 +159,68 @@ void Generator::Run() {
   while (TakeMessages()) {
     DropStopped();
     Admit();
+    if (!cache_.PackCells(RunningSequences())) FailAll();
     ComposeBatch();
-    has_changed_ |= batch_.n_tokens > 0;
-    if (batch_.n_tokens > 0 && Decode()) AfterDecode();
+    has_changed_ |= batch_.size() > 0;
+    if (batch_.size() > 0) Decode();
     PublishGauges();
   }
   const Error stopped{Code::kCancelled, "the model is being unloaded"};
-  for (auto& job : waiting_) config_.sink(job->id, stopped);
+  for (auto& job : waiting_) config_.sink(job->id(), stopped);
   for (auto& running : running_) config_.sink(running->id(), stopped);
 }
 
+// ---- messages ----
+
 bool Generator::TakeMessages() {
   std::vector<Message> messages;
+  bool is_stopping = false;
   {
     std::unique_lock lock(mutex_);
     if (!std::exchange(has_changed_, false)) {
       event_.wait(lock, [this] { return is_stopping_ || is_woken_ || !inbox_.empty(); });
     }
     is_woken_ = false;
-    if (is_stopping_) {
-      // What was submitted but not looked at ends with the rest.
-      for (Message& message : inbox_) {
-        if (auto* job = std::get_if<std::unique_ptr<PreparedJob>>(&message))
-          waiting_.push_back(std::move(*job));
-      }
-      return false;
-    }
+    is_stopping = is_stopping_;
     messages.swap(inbox_);
   }
+  // Also when stopping: what was submitted but not looked at ends with the rest.
   for (Message& message : messages) {
     if (auto* job = std::get_if<std::unique_ptr<PreparedJob>>(&message)) {
-      waiting_.push_back(std::move(*job));
-    } else {
-      const auto& credit = std::get<CreditMessage>(message);
-      for (auto& running : running_) {
-        if (running->id() == credit.id) running->credit += credit.pieces;
-      }
+      waiting_.push_back(
+          std::make_unique<Running>(model_, std::move(*job), config_.initial_credit));
+      continue;
     }
+    const auto& credit = std::get<CreditMessage>(message);
+    const auto add = [&credit](auto& jobs) {
+      for (auto& job : jobs) {
+        if (job->id() == credit.id) job->credit += credit.pieces;
+      }
+    };
+    add(running_);
+    add(waiting_);
   }
-  return true;
+  return !is_stopping;
 }
 
 void Generator::DropStopped() {
   for (auto job = waiting_.begin(); job != waiting_.end();) {
-    if ((*job)->stop.StopRequested()) {
-      const std::unique_ptr<PreparedJob> stopped = std::move(*job);
-      job = waiting_.erase(job);
-      PublishGauges();
-      config_.sink(stopped->id, stopped->stop.ToError());
-    } else {
+    if (!(*job)->stop().StopRequested()) {
       ++job;
+      continue;
     }
+    const RunningPtr stopped = std::move(*job);
+    job = waiting_.erase(job);
+    PublishGauges();
+    config_.sink(stopped->id(), stopped->stop().ToError());
   }
   // End() takes the job out of running_: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
     if (running_[i]->stop().StopRequested()) End(*running_[i], running_[i]->stop().ToError());
   }
 }
+
+// ---- admission ----
 
 std::vector<const Sequence*> Generator::RunningSequences() const {
   std::vector<const Sequence*> sequences;
@@ -204,159 +230,234 @@ std::vector<const Sequence*> Generator::RunningSequences() const {
 
 void Generator::Admit() {
   for (std::size_t i = 0; i < waiting_.size() && static_cast<int>(running_.size()) < n_slots_;) {
-    const std::vector<Token>& prompt = waiting_[i]->prompt.tokens;
-    std::size_t coming = 0;  // of a prompt that is being evaluated right now
-    for (const auto& running : running_) {
-      if (running->next < 0)
-        coming = std::max(coming, CommonPrefix(prompt, running->generation.prompt()));
-    }
-    if (coming >= kWorthWaiting && model_.has_positional_cache() &&
-        coming >= cache_.ReusableNow(prompt, RunningSequences()) + kWorthWaiting) {
+    Running& job = *waiting_[i];
+    const Reuse reuse = cache_.ReusableNow(job.key(), RunningSequences());
+    if (IsWorthWaiting(job.key(), reuse.n_tokens)) {
       ++i;
       continue;
     }
-    auto job = std::move(waiting_[i]);
+    if (!FitsNow(job, reuse.n_shared) || !StartJob(job)) break;
+    running_.push_back(std::move(waiting_[i]));
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    if (!StartJob(std::move(job))) break;
   }
 }
 
-bool Generator::StartJob(std::unique_ptr<PreparedJob> job) {
-  std::optional<Sequence> sequence = cache_.Start(job->prompt.tokens, RunningSequences());
-  if (!sequence) {
-    waiting_.push_front(std::move(job));
-    return false;
+bool Generator::IsWorthWaiting(const PrefixKey& prompt, std::size_t n_reusable) const {
+  std::size_t coming = 0;
+  for (const auto& running : running_) {
+    if (!running->IsReading() || running->key().space != prompt.space) continue;
+    const std::size_t n = CommonPrefix(prompt.tokens, running->target());
+    if (n > running->sequence.tokens.size()) coming = std::max(coming, n);
   }
-  auto running = std::make_unique<Running>(model_, std::move(job), std::move(*sequence),
-                                           config_.initial_credit);
-  running->n_reused = static_cast<std::int64_t>(running->sequence.tokens.size());
-  n_reused_ += running->n_reused;
-  running_.push_back(std::move(running));
+  coming = std::min(coming, prompt.tokens.size() - 1);
+  return coming >= kWorthWaiting && coming >= n_reusable + kLeastGain;
+}
+
+bool Generator::FitsNow(Running& job, std::size_t n_shared) const {
+  const GenerateJob& asked = job.generation.job();
+  const std::size_t answer =
+      asked.sampling.num_predict < 0
+          ? kExpectedAnswer
+          : std::min(static_cast<std::size_t>(asked.sampling.num_predict), kExpectedAnswer);
+  job.n_expected = std::min(job.target().size() + answer, static_cast<std::size_t>(asked.num_ctx));
+  job.n_borrowed = n_shared;
+  std::size_t n_needed = job.OwnCells();
+  for (const auto& running : running_) n_needed += running->OwnCells();
+  return n_needed <= n_cells_ || running_.empty();
+}
+
+bool Generator::StartJob(Running& job) {
+  std::optional<Sequence> sequence = cache_.Start(job.key(), RunningSequences());
+  if (!sequence) return false;
+  job.sequence = std::move(*sequence);
+  job.n_borrowed = std::min(job.n_borrowed, job.sequence.tokens.size());
+  if (job.resumed.empty()) {
+    job.generation.Begin();
+    job.n_reused = static_cast<std::int64_t>(job.sequence.tokens.size());
+    n_reused_ += job.n_reused;
+  }
   return true;
 }
 
-int Generator::PrefillBudget(bool has_streams) const {
-  const int n_batch = static_cast<int>(llama_n_batch(context_.get()));
-  if (prefill_tokens_per_s_ <= 0) return std::min(kFirstChunk, n_batch);
-  const std::chrono::duration<double> step = has_streams ? kStepBesideStreams : kStepAlone;
-  return std::clamp(static_cast<int>(prefill_tokens_per_s_ * step.count()), kSmallestChunk,
-                    n_batch);
+// The job that came last waits again; what it has evaluated goes to host RAM.
+bool Generator::TakeCellsBack() {
+  if (running_.size() < 2) return false;
+  RunningPtr job = std::move(running_.back());
+  running_.pop_back();
+  if (!job->IsReading()) job->resumed = job->sequence.tokens;
+  cache_.Keep(std::exchange(job->sequence, {}), true, RunningSequences());
+  waiting_.push_front(std::move(job));
+  has_changed_ = true;
+  return true;
 }
+
+// ---- the batch ----
 
 void Generator::ComposeBatch() {
-  batch_.n_tokens = 0;
-  n_prefill_in_batch_ = 0;
-  const auto add = [this](Running& running, Token token, std::size_t position, bool wants_logits) {
-    const auto i = static_cast<std::size_t>(batch_.n_tokens++);
-    batch_.token[i] = token;
-    batch_.pos[i] = static_cast<llama_pos>(position);
-    batch_.n_seq_id[i] = 1;
-    batch_.seq_id[i][0] = running.sequence.id;
-    batch_.logits[i] = wants_logits ? 1 : 0;
-    if (wants_logits) running.row = static_cast<int>(i);
-    ++running.n_in_batch;
+  batch_.Clear();
+  // Expectations may have been too small: what this step takes at most must be free.
+  const auto used_after = [this] {
+    std::size_t n_used = 0, n_step = 0;
+    for (const auto& running : running_) {
+      n_used += running->sequence.tokens.size() - running->n_borrowed;
+      n_step +=
+          running->IsReading() ? running->target().size() - running->sequence.tokens.size() : 1;
+    }
+    return n_used + std::min(n_step, static_cast<std::size_t>(batch_.room()));
   };
-  bool has_streams = false;
+  while (used_after() > n_cells_ && TakeCellsBack()) {
+  }
+  for (const auto& running : running_) {
+    running->row = -1;
+    running->n_in_batch = 0;
+    running->guesses.clear();
+  }
+  AddStreams();
+  AddPrompts();
+}
+
+void Generator::AddStreams() {
+  n_stream_tokens_ = 0;
+  int n_guesses = kGuessRows;
+  // MakeRoom may end a job: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
     Running& running = *running_[i];
-    running.row = -1;
-    running.n_in_batch = 0;
-    if (running.next < 0 || running.credit <= 0) continue;
-    has_streams = true;
-    if (!MakeRoom(running)) continue;  // ended
-    add(running, running.next, running.sequence.tokens.size(), true);
+    if (running.IsReading() || running.credit <= 0 || batch_.room() == 0) continue;
+    if (!MakeRoom(running)) continue;
+    const std::size_t n = running.sequence.tokens.size();
+    running.row = batch_.Add(running.next, n, running.sequence.id, true);
+    if (cache_.can_truncate()) {
+      const auto n_left = static_cast<int>(
+          std::min<std::size_t>(static_cast<std::size_t>(running.generation.job().num_ctx) - n - 1,
+                                static_cast<std::size_t>(kGuessRows)));
+      running.guesses =
+          running.lookup.Guess(std::min({n_guesses, n_left, running.credit - 1, batch_.room()}));
+    }
+    for (std::size_t k = 0; k < running.guesses.size(); ++k)
+      batch_.Add(running.guesses[k], n + 1 + k, running.sequence.id, true);
+    n_guesses -= static_cast<int>(running.guesses.size());
+    running.n_in_batch = 1 + running.guesses.size();
+    ++n_stream_tokens_;
   }
+}
 
-  const int n_batch = static_cast<int>(llama_n_batch(context_.get()));
-  int budget = std::min(PrefillBudget(has_streams), n_batch - batch_.n_tokens);
-  // Each prompt in turn gets an equal part of the budget; what one leaves goes to the next.
-  int n_left = static_cast<int>(
-      std::count_if(running_.begin(), running_.end(), [](const auto& r) { return r->next < 0; }));
-  ++first_prefill_;
+// Each prompt in turn gets an equal part of the budget; what one leaves goes to the next.
+void Generator::AddPrompts() {
+  n_prompt_tokens_ = n_reading_ = 0;
+  std::size_t n_wanted = 0;
+  for (const auto& running : running_) {
+    if (!running->IsReading()) continue;
+    ++n_reading_;
+    n_wanted += running->target().size() - running->sequence.tokens.size();
+  }
+  int budget = budget_.PromptTokens(
+      n_stream_tokens_, n_reading_,
+      static_cast<int>(std::min<std::size_t>(n_wanted, static_cast<std::size_t>(n_cells_))),
+      batch_.room());
+  int n_left = n_reading_;
+  ++first_prompt_;
   for (std::size_t k = 0; k < running_.size() && budget > 0; ++k) {
-    Running& running = *running_[(first_prefill_ + k) % running_.size()];
-    if (running.next >= 0) continue;
-    const std::vector<Token>& prompt = running.generation.prompt();
+    Running& running = *running_[(first_prompt_ + k) % running_.size()];
+    if (!running.IsReading()) continue;
+    const std::vector<Token>& target = running.target();
     const std::size_t done = running.sequence.tokens.size();
-    const int share = std::max(budget / std::max(n_left--, 1), 1);
-    const std::size_t n = std::min(prompt.size() - done, static_cast<std::size_t>(share));
-    for (std::size_t i = 0; i < n; ++i)
-      add(running, prompt[done + i], done + i, done + i + 1 == prompt.size());
+    const auto share = static_cast<std::size_t>(std::max(budget / std::max(n_left--, 1), 1));
+    running.stop_at = cache_.NextStop(done, target.size(), Branches(running));
+    const std::size_t n = std::min(running.stop_at - done, share);
+    for (std::size_t i = done; i < done + n; ++i) {
+      const bool wants_scores = i + 1 == target.size() && running.next < 0;
+      const int row = batch_.Add(target[i], i, running.sequence.id, wants_scores);
+      if (wants_scores) running.row = row;
+    }
+    running.n_in_batch = n;
     budget -= static_cast<int>(n);
-    n_prefill_in_batch_ += static_cast<int>(n);
+    n_prompt_tokens_ += static_cast<int>(n);
   }
 }
 
-bool Generator::Decode() {
-  const auto begin = Clock::now();
-  int code = 0;
-  {
-    const std::lock_guard lock(compute_);
-    do {
-      try {
-        code = llama_decode(context_.get(), batch_);
-      } catch (const std::exception& error) {
-        Log(LogLevel::kError, "llama_decode failed", {{"error", error.what()}});
-        code = -1;
-      }
-    } while (code == 1 && cache_.EvictOne());
+// How much waiting prompts have in common with one that is being evaluated.
+std::vector<std::size_t> Generator::Branches(const Running& running) const {
+  std::vector<std::size_t> branches;
+  for (const auto& waiting : waiting_) {
+    if (waiting->key().space == running.key().space)
+      branches.push_back(CommonPrefix(waiting->target(), running.target()));
   }
+  return branches;
+}
+
+void Generator::Decode() {
+  Cores::Step step;
+  std::string why;
+  do {
+    try {
+      step = cores_.Decode(context_.get(), batch_.value());
+    } catch (const std::exception& error) {
+      why = error.what();
+      step.code = -1;
+    }
+  } while (step.code == 1 && cache_.EvictOne());
   ++n_decodes_;
-  if (code == 0) {
-    const std::chrono::duration<double> took = Clock::now() - begin;
-    if (n_prefill_in_batch_ >= kSmallestChunk && took.count() > 0) {
-      const double now = batch_.n_tokens / took.count();
-      prefill_tokens_per_s_ =
-          prefill_tokens_per_s_ <= 0 ? now : 0.7 * prefill_tokens_per_s_ + 0.3 * now;
-    }
-    return true;
+  if (step.code == 0) {
+    budget_.Note(n_stream_tokens_, n_prompt_tokens_, n_reading_, step.took);
+    AfterDecode(step.took);
+    return;
   }
+  if (step.code == 1 && TakeCellsBack()) return;  // nothing was evaluated: the next step is smaller
   // The cells of this batch's sequences are in an unknown state: their jobs end, the others go on.
-  const std::string why = TakeLastLlamaError();
-  const Error error{Code::kInternal,
-                    "an error was encountered while running the model: " +
-                        (why.empty() ? "llama_decode returned " + std::to_string(code) : why)};
+  if (const std::string line = TakeLastLlamaError(); !line.empty()) why = line;
+  if (why.empty()) why = "llama_decode returned " + std::to_string(step.code);
+  Log(LogLevel::kError, "llama_decode failed", {{"error", why}});
   for (std::size_t i = running_.size(); i-- > 0;) {
-    Running& running = *running_[i];
-    if (running.n_in_batch == 0) continue;
-    cache_.Drop(std::move(running.sequence));
-    running.sequence.id = -1;
-    End(running, error);
+    if (running_[i]->n_in_batch > 0) Break(*running_[i], RunError(why));
   }
-  return false;
 }
 
-void Generator::AfterDecode() {
+void Generator::AfterDecode(std::chrono::duration<double> took) {
   for (std::size_t i = running_.size(); i-- > 0;) {
     Running& running = *running_[i];
     if (running.n_in_batch == 0) continue;
-    if (running.next < 0) {
-      const std::vector<Token>& prompt = running.generation.prompt();
-      const auto done = static_cast<std::ptrdiff_t>(running.sequence.tokens.size());
-      running.sequence.tokens.insert(
-          running.sequence.tokens.end(), prompt.begin() + done,
-          prompt.begin() + done + static_cast<std::ptrdiff_t>(running.n_in_batch));
+    std::vector<Token>& tokens = running.sequence.tokens;
+    if (running.IsReading()) {
+      const std::vector<Token>& target = running.target();
+      const auto begin = target.begin() + static_cast<std::ptrdiff_t>(tokens.size());
+      tokens.insert(tokens.end(), begin, begin + static_cast<std::ptrdiff_t>(running.n_in_batch));
       n_evaluated_ += static_cast<std::int64_t>(running.n_in_batch);
+      cache_.SaveProgress(running.sequence,
+                          tokens.size() == running.stop_at && running.IsReading());
     } else {
-      running.sequence.tokens.push_back(running.next);
+      tokens.push_back(running.next);
+      tokens.insert(tokens.end(), running.guesses.begin(), running.guesses.end());
     }
-    if (running.row >= 0) HandOut(running);
+    if (running.row >= 0) HandOut(running, took);
   }
 }
 
-void Generator::HandOut(Running& running) {
-  Generation::Output output;
-  try {
-    output = running.generation.Next(context_.get(), running.row);
-  } catch (const std::exception& error) {
-    return End(running, Error{Code::kInternal,
-                              std::string("an error was encountered while running the model: ") +
-                                  error.what()});
+void Generator::HandOut(Running& running, std::chrono::duration<double> took) {
+  const std::vector<Token> guesses = std::exchange(running.guesses, {});
+  const std::size_t n_known = running.sequence.tokens.size() - guesses.size();
+  for (std::size_t k = 0;; ++k) {
+    Generation::Output output;
+    std::string why;
+    try {
+      output = running.generation.Next(context_.get(), running.row + static_cast<int>(k));
+    } catch (const std::exception& error) {
+      why = error.what();
+    }
+    const Token token = running.generation.last();
+    const bool goes_on = why.empty() && !output.done && k < guesses.size() && token == guesses[k];
+    if (!goes_on) cache_.Truncate(running.sequence, n_known + k);
+    if (!why.empty()) return End(running, RunError(why));
+    running.next = token;
+    n_generated_ += token >= 0 ? 1 : 0;
+    running.lookup.Add(token);
+    Emit(running, std::move(output.piece));
+    if (output.done) return FinishJob(running, *output.done);
+    if (goes_on) continue;
+    if (n_prompt_tokens_ == 0)
+      running.lookup.Note(static_cast<int>(guesses.size()), static_cast<int>(k) + 1, took);
+    break;
   }
-  n_generated_ += running.generation.last() >= 0 ? 1 : 0;
-  running.next = running.generation.last();
-  Emit(running, std::move(output.piece));
-  if (output.done) FinishJob(running, *output.done);
+  cache_.SaveProgress(running.sequence, false);
 }
 
 // Before a token is evaluated: at the context's end, slide it or stop. False: the job has ended.
@@ -372,10 +473,15 @@ bool Generator::MakeRoom(Running& running) {
                          : static_cast<std::size_t>(job.sampling.num_keep) + (adds_bos ? 1 : 0);
   keep = std::min({keep, n_prompt, n_ctx > 4 ? n_ctx - 4 : 0});
   const std::size_t discard = (n - keep) / 2;
-  if (job.shift && discard > 0 && cache_.Shift(running.sequence, keep, discard)) return true;
+  if (job.shift && discard > 0 && cache_.Shift(running.sequence, keep, discard)) {
+    running.n_borrowed = 0;
+    return true;
+  }
   FinishJob(running, DoneReason::kLength);
   return false;
 }
+
+// ---- the end of a job ----
 
 // Hands out what was held back and the final record.
 void Generator::FinishJob(Running& running, DoneReason reason) {
@@ -391,12 +497,22 @@ void Generator::Emit(Running& running, Piece piece) {
   config_.sink(running.id(), std::move(piece));
 }
 
+// Its cells are of no use any more.
+void Generator::Break(Running& running, Error error) {
+  cache_.Drop(std::exchange(running.sequence, {}));
+  End(running, std::move(error));
+}
+
+void Generator::FailAll() {
+  while (!running_.empty()) Break(*running_.back(), RunError("the cells could not be packed"));
+}
+
 void Generator::End(Running& running, JobEvent last) {
   const auto self = std::find_if(running_.begin(), running_.end(),
                                  [&](const auto& r) { return r.get() == &running; });
   if (self == running_.end()) return;  // it has ended already
   const JobId id = running.id();
-  const std::unique_ptr<Running> ended = std::move(*self);
+  const RunningPtr ended = std::move(*self);
   running_.erase(self);
   has_changed_ = true;  // a slot is free
   if (ended->sequence.id >= 0)

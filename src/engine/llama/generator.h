@@ -2,16 +2,27 @@
 // batch.
 //
 // One step: take what came in, admit waiting jobs to slots, compose one batch (a token of every
-// running stream that has credit, then chunks of prompts), llama_decode, sample, hand out. A
-// prompt's chunk is bounded by measured time, so that streams never stall long behind it and a
-// cancel waits for one step at most. A job whose prompt begins like one that is being evaluated
-// right now waits for that part instead of evaluating it again.
-// Threads: Submit, Cancelled, AddCredit and Counters from any thread; the sink is called on the
-// engine thread.
+// running stream that has credit, then chunks of prompts), llama_decode, sample, hand out. How much
+// of the prompts a step takes is tuned by measured time (engine/step_budget.h), so that streams
+// never stall long behind one and a cancel waits for one step at most; prompts share it equally. A
+// job whose prompt begins like one that is being evaluated right now waits for that part instead of
+// evaluating it again.
+//
+// Cells: a job is admitted when those that it is expected to need are free, in the order of
+// arrival; it waits else. Where the expectation was too small, the job that came last gives its
+// cells back, waits, and goes on later where it was: the pool is never exhausted for those before
+// it.
+//
+// Threads: Submit, Wake, AddCredit and Counters from any thread; the sink is called on the engine
+// thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -22,21 +33,23 @@
 #include "core/job.h"
 #include "core/stop.h"
 #include "engine/engine.h"
+#include "engine/llama/batch.h"
+#include "engine/llama/cores.h"
 #include "engine/llama/generation.h"
 #include "engine/llama/loaded_model.h"
 #include "engine/llama/prepared_job.h"
 #include "engine/llama/sequence_cache.h"
-#include "engine/llama/turn_lock.h"
+#include "engine/prompt_lookup.h"
+#include "engine/step_budget.h"
 
 namespace corral::engine {
 
 class Generator {
  public:
-  // `compute` is held during every llama_decode of the process: streams and embeddings take turns
-  // on the same cores. Errors: kNoMemory (cells), kInvalidArgument.
+  // `cores` runs every llama_decode of the process. Errors: kNoMemory (cells), kInvalidArgument.
   static Result<std::unique_ptr<Generator>> Create(const LoadedModel& model,
-                                                   const EngineConfig& config, TurnLock& compute);
-  ~Generator();
+                                                   const EngineConfig& config, Cores& cores);
+  ~Generator() { Stop(); }
 
   // Ends all jobs with kCancelled and joins the thread; nothing may be submitted afterwards.
   // Idempotent.
@@ -53,63 +66,94 @@ class Generator {
   EngineCounters Counters() const;
 
  private:
+  // A job from its admission on. It evaluates `target()`, then a token at a time.
   struct Running {
-    Running(const LoadedModel& model, std::unique_ptr<PreparedJob> job, Sequence begun, int pieces)
-        : generation(model, std::move(job)), sequence(std::move(begun)), credit(pieces) {}
+    Running(const LoadedModel& model, std::unique_ptr<PreparedJob> job, int pieces)
+        : generation(model, std::move(job)),
+          credit(pieces),
+          lookup(generation.job().sampling.prompt_lookup, generation.prompt()) {}
     Generation generation;
-    Sequence sequence;
+    Sequence sequence;           // without an id while the job waits for cells
+    std::vector<Token> resumed;  // what it had evaluated when it gave its cells back
     int credit;
-    std::int64_t n_reused = 0;
-    Token next = -1;             // sampled, not evaluated yet; -1 while the prompt is evaluated
-    int row = -1;                // of its logits in the batch that was just decoded
+    PromptLookup lookup;
+    std::int64_t n_reused = 0;   // tokens of the prompt
+    std::size_t n_borrowed = 0;  // cells that another sequence had when this one began
+    std::size_t n_expected = 0;  // cells that it may need
+    Token next = -1;             // sampled, not evaluated yet; -1 before the first
+    std::vector<Token> guesses;  // in the batch behind `next`
+    int row = -1;                // of the first scores in the batch that was just decoded
     std::size_t n_in_batch = 0;  // tokens of it in the batch
+    std::size_t stop_at = 0;     // where its prompt's evaluation stops next
 
     JobId id() const { return generation.prepared().id; }
     const StopToken& stop() const { return generation.prepared().stop; }
+    const std::vector<Token>& target() const {
+      return resumed.empty() ? generation.prompt() : resumed;
+    }
+    PrefixKey key() const { return {generation.prepared().space, target()}; }
+    bool IsReading() const { return sequence.tokens.size() < target().size(); }
+    std::size_t OwnCells() const {
+      return std::max(n_expected, sequence.tokens.size()) - n_borrowed;
+    }
   };
+  using RunningPtr = std::unique_ptr<Running>;
   struct CreditMessage {
     JobId id;
     int pieces;
   };
   using Message = std::variant<std::unique_ptr<PreparedJob>, CreditMessage>;
 
-  Generator(const LoadedModel& model, const EngineConfig& config, TurnLock& compute,
-            ContextPtr context, int n_slots, int n_ctx_seq);
+  Generator(const LoadedModel& model, const EngineConfig& config, Cores& cores, ContextPtr context,
+            int n_slots, int n_ctx_seq);
 
   void Run();
   bool TakeMessages();  // waits when there is nothing to do; false: stop
   void DropStopped();
   void Admit();
-  bool StartJob(std::unique_ptr<PreparedJob> job);
+  // Whether its beginning is being evaluated by another job: it is nearer to it by waiting.
+  bool IsWorthWaiting(const PrefixKey& prompt, std::size_t n_reusable) const;
+  bool FitsNow(Running& job, std::size_t n_shared) const;
+  bool StartJob(Running& job);
+  // Of the job that came last. False: only one runs.
+  bool TakeCellsBack();
+
   void ComposeBatch();
-  int PrefillBudget(bool has_streams) const;
-  bool Decode();  // false: nothing was evaluated
-  void AfterDecode();
-  // Samples the job's next token from `row` and hands it out. The job may have ended then.
-  void HandOut(Running& running);
+  void AddStreams();
+  void AddPrompts();
+  void Decode();
+  void AfterDecode(std::chrono::duration<double> took);
   bool MakeRoom(Running& running);
+  // Samples the job's next tokens from its rows and hands them out. The job may have ended then.
+  void HandOut(Running& running, std::chrono::duration<double> took);
+
   void FinishJob(Running& running, DoneReason reason);
+  void Break(Running& running, Error error);
+  void FailAll();
   void End(Running& running, JobEvent last);
   void Emit(Running& running, Piece piece);
   void PublishGauges();
   std::vector<const Sequence*> RunningSequences() const;
+  std::vector<std::size_t> Branches(const Running& running) const;
 
   // Constant after construction.
   const LoadedModel& model_;
   const EngineConfig& config_;
-  TurnLock& compute_;
+  Cores& cores_;
   const ContextPtr context_;
   const int n_slots_;
   const int n_ctx_seq_;
+  const std::size_t n_cells_;
 
   // The engine thread's own.
   SequenceCache cache_;
-  llama_batch batch_;
-  std::deque<std::unique_ptr<PreparedJob>> waiting_;
-  std::vector<std::unique_ptr<Running>> running_;
-  std::size_t first_prefill_ = 0;  // whose prompt is served first: turns each step
-  double prefill_tokens_per_s_ = 0;
-  int n_prefill_in_batch_ = 0;
+  Batch batch_;
+  StepBudget budget_;
+  std::deque<RunningPtr> waiting_;                 // not admitted yet, or without cells again
+  std::vector<RunningPtr> running_;                // in the order of admission
+  std::size_t first_prompt_ = 0;                   // whose prompt is served first: turns each step
+  int n_stream_tokens_ = 0, n_prompt_tokens_ = 0;  // in the batch
+  int n_reading_ = 0;                              // prompts that are being evaluated
   bool has_changed_ =
       false;  // the last step did something: take the next without waiting for a message
 

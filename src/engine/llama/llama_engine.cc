@@ -16,12 +16,12 @@
 
 #include "core/log.h"
 #include "core/queue.h"
+#include "engine/llama/cores.h"
 #include "engine/llama/embedder.h"
 #include "engine/llama/generator.h"
 #include "engine/llama/loaded_model.h"
 #include "engine/llama/prompt_builder.h"
 #include "engine/llama/sampler.h"
-#include "engine/llama/turn_lock.h"
 
 namespace corral::engine {
 namespace {
@@ -49,6 +49,7 @@ class LlamaEngine final : public Engine {
         sink_(std::move(config_.sink)),
         model_(std::move(model)),
         builder_(*model_),
+        cores_(model_->n_threads(), config_.options.num_thread > 0),
         prepare_queue_(kPrepareQueue) {
     // Every last event takes the job off the table before the owner hears it.
     config_.sink = [this](JobId id, JobEvent event) {
@@ -66,9 +67,9 @@ class LlamaEngine final : public Engine {
       return {};
     }
     if (!model_->is_embedding() && !model_->is_encoder_only()) {
-      CORRAL_TRY(generator_, Generator::Create(*model_, config_, compute_));
+      CORRAL_TRY(generator_, Generator::Create(*model_, config_, cores_));
     }
-    embedder_ = std::make_unique<Embedder>(*model_, config_, compute_);
+    embedder_ = std::make_unique<Embedder>(*model_, config_, cores_);
     for (int i = 0; i < kPrepareThreads; ++i) prepare_threads_.emplace_back([this] { Prepare(); });
 
     facts_.n_embd = llama_model_n_embd_out(model_->model());
@@ -134,6 +135,8 @@ class LlamaEngine final : public Engine {
   void AddCredit(JobId id, int pieces) override {
     if (generator_) generator_->AddCredit(id, pieces);
   }
+
+  void SetSharers(int n_sharers) override { cores_.SetSharers(n_sharers); }
 
   EngineCounters Counters() const override {
     EngineCounters counters = generator_ ? generator_->Counters() : EngineCounters{};
@@ -225,6 +228,7 @@ class LlamaEngine final : public Engine {
     }
     CORRAL_TRY(prepared->sampler, Sampler::Create(*model_, job.sampling, prepared->prompt, n_ctx));
     prepared->id = id;
+    prepared->space = job.prefix_salt;
     prepared->job = std::move(job);
     prepared->job.prompt = {};  // rendered: its text and images are no longer needed
     prepared->stop = stop;
@@ -237,7 +241,7 @@ class LlamaEngine final : public Engine {
   ModelFacts facts_;
   const std::unique_ptr<LoadedModel> model_;
   PromptBuilder builder_;
-  TurnLock compute_;
+  Cores cores_;
 
   std::mutex mutex_;
   std::unordered_map<JobId, StopSource> jobs_;  // guarded by mutex_

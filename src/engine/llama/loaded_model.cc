@@ -11,6 +11,7 @@
 
 #include "core/host.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "gguf/reader.h"
 
 namespace corral::engine {
@@ -151,8 +152,12 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
 LoadedModel::~LoadedModel() { llama_model_free(model_); }
 
 std::int64_t LoadedModel::KvBytesPerToken() const {
-  const std::int64_t head_dim =
-      llama_model_n_embd(model_) / std::max(1, llama_model_n_head(model_));
+  std::int64_t head_dim = llama_model_n_embd(model_) / std::max(1, llama_model_n_head(model_));
+  char architecture[64] = "", key_length[16] = "";  // some say it themselves, Gemma for one
+  llama_model_meta_val_str(model_, "general.architecture", architecture, sizeof(architecture));
+  const std::string key = std::string(architecture) + ".attention.key_length";
+  if (llama_model_meta_val_str(model_, key.c_str(), key_length, sizeof(key_length)) > 0)
+    head_dim = ParseInt(key_length).value_or(head_dim);
   const std::int64_t kv_heads = std::max(1, llama_model_n_head_kv(model_));
   const ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
   const auto values =

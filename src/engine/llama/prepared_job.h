@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "core/job.h"
 #include "core/stop.h"
@@ -14,6 +15,7 @@ struct PreparedJob {
   JobId id{};
   GenerateJob job;
   PreparedPrompt prompt;
+  std::string space;  // of the prefix cache: what else than its tokens decides the prompt's state
   std::unique_ptr<Sampler> sampler;
   StopToken stop;
 };

@@ -1,16 +1,23 @@
 #include "engine/llama/sequence_cache.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
+
+#include "core/log.h"
 
 namespace corral::engine {
 namespace {
 
 // Fewer common tokens than this are not worth sharing cells for.
 constexpr std::size_t kMinReuse = 4;
-// A sequence whose tokens are known elsewhere up to this many is not parked again.
+// What is known elsewhere up to this many tokens is not parked again.
 constexpr std::size_t kParkWorth = 32;
+// Tokens of a segment at most: so that the beginning of a sequence can stay when its end must go.
+constexpr std::size_t kSegmentTokens = 1024;
+// How far apart the snapshots of a long prompt are (kState).
+constexpr std::size_t kSnapshotDistance = 2048;
+// Cells below which packing is not worth a copy.
+constexpr std::size_t kPackWorth = 1024;
 
 }  // namespace
 
@@ -19,72 +26,78 @@ SequenceCache::SequenceCache(llama_context* context, const LoadedModel& model, i
     : context_(context),
       memory_(llama_get_memory(context)),
       model_(model),
-      park_budget_bytes_(model.has_positional_cache() ? park_budget_bytes : 0) {
-  for (llama_seq_id id = n_seq_max - 1; id >= 0; --id) free_ids_.push_back(id);
+      kind_(!model.has_positional_cache() ? Kind::kState
+            : model.n_swa() > 0           ? Kind::kWindow
+                                          : Kind::kFull),
+      scratch_id_(n_seq_max - 1),
+      tree_(park_budget_bytes) {
+  for (llama_seq_id id = scratch_id_ - 1; id >= 0; --id) free_ids_.push_back(id);
 }
 
-SequenceCache::Match SequenceCache::Find(std::span<const Token> prompt,
-                                         std::span<const Sequence* const> running) const {
-  Match best;
-  if (!model_.has_positional_cache() || prompt.empty()) return best;
-  const std::span<const Token> wanted = prompt.first(prompt.size() - 1);
-  best.n_tokens = kMinReuse - 1;
-  // Ties: what is in the cells already is cheaper than what must be copied back.
+// ---- what can be reused ----
+
+// Whether positions [0, n) are there, as far as position n attends to them: with a sliding window,
+// old cells may be gone.
+bool SequenceCache::IsWhole(llama_seq_id id, std::size_t n_tokens) const {
+  const auto n = static_cast<llama_pos>(n_tokens);
+  const llama_pos last = llama_memory_seq_pos_max(memory_, id);
+  if (kind_ == Kind::kState) return last == n - 1;
+  const llama_pos first = llama_memory_seq_pos_min(memory_, id);
+  const llama_pos needed = kind_ == Kind::kWindow ? std::max(0, n - model_.n_swa() + 1) : 0;
+  return first >= 0 && first <= needed && last >= n - 1;
+}
+
+std::size_t SequenceCache::Usable(const Sequence& sequence, const PrefixKey& prompt) const {
+  if (sequence.space != prompt.space || prompt.tokens.empty()) return 0;
+  const auto wanted = prompt.tokens.first(prompt.tokens.size() - 1);
+  const std::size_t n = CommonPrefix(wanted, sequence.PureTokens());
+  if (n < kMinReuse || !IsWhole(sequence.id, n)) return 0;
+  return kind_ != Kind::kState || n == sequence.tokens.size() ? n : 0;
+}
+
+SequenceCache::Match SequenceCache::Find(const PrefixKey& prompt, Running running) const {
+  Match match;
   for (auto held = held_.begin(); held != held_.end(); ++held) {
-    const std::size_t n = CommonPrefix(wanted, held->PureTokens());
-    if (n > best.n_tokens && IsWhole(held->id, n)) {
-      best.from = From::kHeld;
-      best.n_tokens = n;
-      best.held = held;
+    if (const std::size_t n = Usable(*held, prompt); n > match.n_held) {
+      match.n_held = n;
+      match.held = held;
     }
   }
   for (const Sequence* sequence : running) {
-    const std::size_t n = CommonPrefix(wanted, sequence->PureTokens());
-    if (n > best.n_tokens && IsWhole(sequence->id, n)) {
-      best.from = From::kRunning;
-      best.n_tokens = n;
-      best.running = sequence;
+    if (const std::size_t n = Usable(*sequence, prompt); n > match.n_running) {
+      match.n_running = n;
+      match.running = sequence;
     }
   }
-  for (auto parked = parked_.begin(); parked != parked_.end(); ++parked) {
-    const std::size_t n = CommonPrefix(wanted, parked->tokens);
-    // A parked state of a sliding-window model holds the window before its end only.
-    if (model_.n_swa() > 0 && n < parked->tokens.size()) continue;
-    if (n > best.n_tokens) {
-      best.from = From::kParked;
-      best.n_tokens = n;
-      best.parked = parked;
-    }
+  match.n_tokens = std::max(match.n_held, match.n_running);
+  if (!prompt.tokens.empty()) {
+    const auto wanted = prompt.tokens.first(prompt.tokens.size() - 1);
+    match.parked = tree_.Find(prompt.space, wanted, kind_ == Kind::kState);
   }
-  if (best.from == From::kNothing) best.n_tokens = 0;
-  return best;
+  if (match.parked.n_tokens < kMinReuse) match.parked = {};
+  match.n_tokens = std::max(match.n_tokens, match.parked.n_tokens);
+  return match;
 }
 
-// Whether positions [0, n) can all be attended to by position n: with a sliding window, old cells
-// may be gone.
-bool SequenceCache::IsWhole(llama_seq_id id, std::size_t n_tokens) const {
-  const llama_pos first = llama_memory_seq_pos_min(memory_, id);
-  if (first < 0) return false;
-  const auto n = static_cast<llama_pos>(n_tokens);
-  const llama_pos needed = model_.n_swa() > 0 ? std::max(0, n - model_.n_swa() + 1) : 0;
-  return first <= needed && llama_memory_seq_pos_max(memory_, id) >= n - 1;
+Reuse SequenceCache::ReusableNow(const PrefixKey& prompt, Running running) const {
+  const Match match = Find(prompt, running);
+  return {match.n_tokens, match.n_held > match.n_running ? 0 : match.n_running};
 }
 
-std::size_t SequenceCache::ReusableNow(std::span<const Token> prompt,
-                                       std::span<const Sequence* const> running) const {
-  return Find(prompt, running).n_tokens;
-}
+// ---- a job begins ----
 
-std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt,
-                                             std::span<const Sequence* const> running) {
+std::optional<Sequence> SequenceCache::Start(const PrefixKey& prompt, Running running) {
   Match match = Find(prompt, running);
+  if (kind_ == Kind::kState && match.parked.n_tokens > std::max(match.n_held, match.n_running))
+    match.n_held = match.n_running = 0;  // a state cannot be continued by another one
   Sequence sequence;
-
-  if (match.from == From::kHeld) {
-    sequence = std::move(*match.held);
-    held_.erase(match.held);
+  if (match.n_held > 0 && match.n_held >= match.n_running) {
+    std::list<Sequence> taken;
+    taken.splice(taken.begin(), held_, match.held);
+    sequence = std::move(taken.front());
+    match.n_running = 0;
     // The tail beyond the common part would be lost.
-    if (sequence.tokens.size() - match.n_tokens >= kParkWorth) Park(sequence, running);
+    if (sequence.tokens.size() - match.n_held >= kParkWorth) Park(sequence, running);
   }
   while (EvictOne()) {
   }
@@ -92,49 +105,135 @@ std::optional<Sequence> SequenceCache::Start(std::span<const Token> prompt,
     const std::optional<llama_seq_id> id = TakeId();
     if (!id) return std::nullopt;
     sequence.id = *id;
+    match.n_held = 0;
   }
-
-  if (match.from == From::kRunning) {
+  std::size_t n_have = std::max(match.n_held, match.n_running);
+  if (match.n_running > 0) {
     llama_memory_seq_cp(memory_, match.running->id, sequence.id, 0,
-                        static_cast<llama_pos>(match.n_tokens));
-    sequence.has_shared_cells = true;
+                        static_cast<llama_pos>(match.n_running));
   }
-  if (match.from == From::kParked) {
-    // Eviction may have dropped it to make room; search again.
-    match = Find(prompt, {});
-    if (match.from == From::kParked) {
-      const Parked& parked = *match.parked;
-      if (llama_state_seq_set_data_ext(context_, parked.state.data(), parked.state.size(),
-                                       sequence.id, 0) == 0) {
-        match.from = From::kNothing;
-      } else {
-        parked_.splice(parked_.begin(), parked_, match.parked);
-      }
-    }
+  if (n_have > 0 && kind_ != Kind::kState &&
+      !llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_have), -1)) {
+    Clear(sequence.id);
+    n_have = 0;
   }
 
-  std::size_t n_reused = match.from == From::kNothing ? 0 : match.n_tokens;
-  if (n_reused == 0 ||
-      !llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_reused), -1) ||
-      !IsWhole(sequence.id, n_reused)) {
-    llama_memory_seq_rm(memory_, sequence.id, -1, -1);
-    n_reused = 0;
-    sequence.has_shared_cells = false;
-  }
-  sequence.tokens.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(n_reused));
+  // Parking may have moved what was found before: search again.
+  sequence.space = prompt.space;
+  sequence.tokens.assign(prompt.tokens.begin(),
+                         prompt.tokens.begin() + static_cast<std::ptrdiff_t>(n_have));
+  const Match again = Find(prompt, {});
+  tree_.Touch(again.parked);
+  if (again.parked.n_tokens > n_have) Restore(sequence, again.parked, n_have);
+  if (n_have = sequence.tokens.size(); n_have > 0 && !IsWhole(sequence.id, n_have)) n_have = 0;
+  if (n_have == 0) Clear(sequence.id);
+  sequence.tokens.assign(prompt.tokens.begin(),
+                         prompt.tokens.begin() + static_cast<std::ptrdiff_t>(n_have));
   sequence.n_pure = kAllPure;  // what an earlier job's shift left impure has been removed
+  sequence.n_saved = std::min(again.parked.n_tokens, n_have);
   return sequence;
 }
 
-void SequenceCache::Keep(Sequence sequence, bool others_run,
-                         std::span<const Sequence* const> running) {
-  const std::size_t n_pure = sequence.PureTokens().size();
-  if (n_pure < sequence.tokens.size()) {
-    if (!llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_pure), -1))
-      sequence.tokens.clear();
-    sequence.tokens.resize(std::min(n_pure, sequence.tokens.size()));
+// Puts the segments beyond the first `n_have` tokens, which are in the cells, behind them.
+void SequenceCache::Restore(Sequence& sequence, const PrefixTree::Match& parked,
+                            std::size_t n_have) {
+  for (std::size_t i = 0; i < parked.path.size(); ++i) {
+    const PrefixTree::Segment* const segment = parked.path[i];
+    // Where the next one branches off, this one goes on with other tokens.
+    const std::size_t end =
+        i + 1 < parked.path.size() ? parked.path[i + 1]->begin() : parked.n_tokens;
+    if (end <= n_have) continue;
+    if (!SetState(scratch_id_, segment->state())) break;
+    const std::size_t begin = std::max(segment->begin(), n_have);
+    llama_memory_seq_cp(memory_, scratch_id_, sequence.id, static_cast<llama_pos>(begin),
+                        static_cast<llama_pos>(end));
+    Clear(scratch_id_);
+    n_have = end;
   }
-  if (!model_.has_positional_cache() || sequence.tokens.size() < kMinReuse) {
+  // Only the number counts here; the caller knows which tokens they are.
+  sequence.tokens.resize(n_have);
+}
+
+// ---- while it runs ----
+
+std::size_t SequenceCache::NextStop(std::size_t done, std::size_t n_prompt,
+                                    std::span<const std::size_t> branches) const {
+  if (kind_ != Kind::kState) return n_prompt;
+  std::size_t stop = n_prompt;
+  const auto consider = [&](std::size_t at) {
+    if (at > done && at >= kParkWorth) stop = std::min(stop, at);
+  };
+  consider(n_prompt - 1);  // the same prompt again
+  consider((done / kSnapshotDistance + 1) * kSnapshotDistance);
+  for (const std::size_t branch : branches) consider(branch);
+  return stop;
+}
+
+void SequenceCache::SaveProgress(Sequence& sequence, bool is_at_stop) {
+  const std::size_t n = sequence.tokens.size();
+  if (kind_ == Kind::kFull || tree_.budget_bytes() <= 0 || sequence.PureTokens().size() < n) return;
+  if (kind_ == Kind::kState) {
+    if (is_at_stop) Park(sequence, {});
+    return;
+  }
+  const auto window = static_cast<std::size_t>(model_.n_swa());
+  if (n - sequence.n_saved < std::max<std::size_t>(window / 4, 1)) return;
+  Park(sequence, {});
+  sequence.n_saved = n;
+}
+
+bool SequenceCache::Truncate(Sequence& sequence, std::size_t n_tokens) {
+  if (n_tokens >= sequence.tokens.size()) return true;
+  if (kind_ == Kind::kState ||
+      !llama_memory_seq_rm(memory_, sequence.id, static_cast<llama_pos>(n_tokens), -1))
+    return false;
+  sequence.tokens.resize(n_tokens);
+  sequence.n_saved = std::min(sequence.n_saved, n_tokens);
+  return true;
+}
+
+// Gives the sequence cells of its own, by way of a copy in host RAM. False: it may have lost its
+// cells, and has no tokens then.
+bool SequenceCache::Unshare(Sequence& sequence) {
+  const StateBytes state = SaveState(sequence.id);
+  if (state.empty()) return false;
+  Clear(sequence.id);
+  if (SetState(sequence.id, state)) return true;
+  sequence.tokens.clear();
+  return false;
+}
+
+bool SequenceCache::Shift(Sequence& sequence, std::size_t keep, std::size_t discard) {
+  // A shift moves every sharer of a cell (llama.h), and lenders do not know that they lent: every
+  // sequence is unshared.
+  if (!llama_memory_can_shift(memory_) || !Unshare(sequence)) return false;
+  const auto first = static_cast<llama_pos>(keep);
+  const auto last = static_cast<llama_pos>(keep + discard);
+  if (!llama_memory_seq_rm(memory_, sequence.id, first, last)) return false;
+  llama_memory_seq_add(memory_, sequence.id, last, -1, -static_cast<llama_pos>(discard));
+  sequence.tokens.erase(sequence.tokens.begin() + first, sequence.tokens.begin() + last);
+  sequence.n_pure = std::min(sequence.n_pure, keep);
+  sequence.n_saved = std::min(sequence.n_saved, keep);
+  return true;
+}
+
+bool SequenceCache::PackCells(Running running) {
+  std::size_t n_used = 0;  // at most: shared cells count for each sharer
+  for (const Sequence* sequence : running) n_used += sequence->tokens.size();
+  for (const Sequence& sequence : held_) n_used += sequence.tokens.size();
+  most_cells_ = n_used == 0 ? 0 : std::max(most_cells_, n_used);
+  if (kind_ == Kind::kState || most_cells_ < 2 * n_used + kPackWorth) return true;
+  most_cells_ = n_used;
+  StateBytes state(llama_state_get_size(context_));
+  if (state.empty() || llama_state_get_data(context_, state.data(), state.size()) != state.size())
+    return true;
+  return llama_state_set_data(context_, state.data(), state.size()) == state.size();
+}
+
+// ---- a job ends ----
+
+void SequenceCache::Keep(Sequence sequence, bool others_run, Running running) {
+  if (!Truncate(sequence, sequence.PureTokens().size()) || sequence.tokens.size() < kMinReuse) {
     Drop(std::move(sequence));
     return;
   }
@@ -148,8 +247,8 @@ void SequenceCache::Keep(Sequence sequence, bool others_run,
 }
 
 void SequenceCache::Drop(Sequence sequence) {
-  llama_memory_seq_rm(memory_, sequence.id, -1, -1);
-  ReleaseId(sequence.id);
+  Clear(sequence.id);
+  free_ids_.push_back(sequence.id);
 }
 
 bool SequenceCache::EvictOne() {
@@ -161,79 +260,69 @@ bool SequenceCache::EvictOne() {
   return true;
 }
 
-void SequenceCache::Park(const Sequence& sequence, std::span<const Sequence* const> running) {
-  const std::size_t n = sequence.tokens.size();
-  if (park_budget_bytes_ <= 0 || n < kParkWorth) return;
-  const auto is_known = [&](const std::vector<Token>& tokens) {
-    return CommonPrefix(sequence.tokens, tokens) + std::max(kParkWorth, n / 10) > n;
-  };
-  if (std::any_of(parked_.begin(), parked_.end(),
-                  [&](const Parked& p) { return is_known(p.tokens); }))
+// Copies to host RAM what is not there yet. `running`: what these know is theirs to park.
+void SequenceCache::Park(const Sequence& sequence, Running running) {
+  const std::span<const Token> tokens = sequence.PureTokens();
+  const std::size_t n = tokens.size();
+  if (tree_.budget_bytes() <= 0 || n < kParkWorth) return;
+  const PrefixTree::Match known = tree_.Find(sequence.space, tokens, kind_ == Kind::kState);
+  tree_.Touch(known);
+  if (kind_ == Kind::kState) {
+    if (known.n_tokens < n && n == sequence.tokens.size()) Save(sequence, known.n_tokens, n);
     return;
-  if (std::any_of(running.begin(), running.end(),
-                  [&](const Sequence* s) { return is_known(s->tokens); }))
+  }
+  const std::size_t worth = kind_ == Kind::kWindow ? 1 : kParkWorth;
+  if (n - known.n_tokens < worth) return;
+  if (std::any_of(running.begin(), running.end(), [&](const Sequence* other) {
+        return other->space == sequence.space &&
+               CommonPrefix(tokens, other->PureTokens()) + worth > n;
+      }))
     return;
-
-  const std::size_t size = llama_state_seq_get_size_ext(context_, sequence.id, 0);
-  if (size == 0 || static_cast<std::int64_t>(size) > park_budget_bytes_) return;
-  // What this one begins with is contained in it; then the least recently used go.
-  for (auto parked = parked_.begin(); parked != parked_.end();) {
-    const bool is_contained =
-        CommonPrefix(sequence.tokens, parked->tokens) == parked->tokens.size();
-    if (is_contained) parked_bytes_ -= static_cast<std::int64_t>(parked->state.size());
-    parked = is_contained ? parked_.erase(parked) : std::next(parked);
+  const std::size_t most = kind_ == Kind::kWindow
+                               ? std::min(static_cast<std::size_t>(model_.n_swa()), kSegmentTokens)
+                               : kSegmentTokens;
+  for (std::size_t begin = known.n_tokens; begin < n;) {
+    const std::size_t end = std::min(begin + most, n);
+    if (!Save(sequence, begin, end)) return;
+    begin = end;
   }
-  while (!parked_.empty() && parked_bytes_ + static_cast<std::int64_t>(size) > park_budget_bytes_) {
-    parked_bytes_ -= static_cast<std::int64_t>(parked_.back().state.size());
-    parked_.pop_back();
-  }
-  Parked parked{sequence.tokens, SaveState(sequence.id)};
-  if (parked.state.empty()) return;
-  parked_bytes_ += static_cast<std::int64_t>(parked.state.size());
-  parked_.push_front(std::move(parked));
 }
 
-// Empty: nothing to save, or no memory for it. A cache may forget; it must not end the process.
-std::vector<std::uint8_t> SequenceCache::SaveState(llama_seq_id id) const {
-  std::vector<std::uint8_t> state;
-  try {
-    state.resize(llama_state_seq_get_size_ext(context_, id, 0));
-  } catch (const std::bad_alloc&) {
-    return {};
+// Stores positions [begin, end) as a segment behind what is stored already.
+bool SequenceCache::Save(const Sequence& sequence, std::size_t begin, std::size_t end) {
+  const auto first = static_cast<llama_pos>(begin);
+  if (kind_ == Kind::kWindow && llama_memory_seq_pos_min(memory_, sequence.id) > first)
+    return false;  // part of it has left the window
+  StateBytes state;
+  if (begin == 0 && end == sequence.tokens.size()) {
+    state = SaveState(sequence.id);
+  } else {
+    llama_memory_seq_cp(memory_, sequence.id, scratch_id_, first, static_cast<llama_pos>(end));
+    state = SaveState(scratch_id_);
+    Clear(scratch_id_);
   }
-  if (state.empty() ||
-      llama_state_seq_get_data_ext(context_, state.data(), state.size(), id, 0) != state.size())
+  return tree_.Add(sequence.space, std::span(sequence.tokens).first(end), begin,
+                   kind_ == Kind::kState, std::move(state));
+}
+
+// ---- states and ids ----
+
+// Empty: nothing to save, no memory for it, or more than could be kept.
+StateBytes SequenceCache::SaveState(llama_seq_id id) const {
+  StateBytes state(llama_state_seq_get_size_ext(context_, id, LLAMA_STATE_SEQ_FLAGS_NONE));
+  if (!state.empty() && llama_state_seq_get_data_ext(context_, state.data(), state.size(), id,
+                                                     LLAMA_STATE_SEQ_FLAGS_NONE) != state.size())
     return {};
   return state;
 }
 
-// Gives the sequence cells of its own, by way of a copy in host RAM. False: it may have lost its
-// cells, and has no tokens then.
-bool SequenceCache::Unshare(Sequence& sequence) {
-  if (!sequence.has_shared_cells) return true;
-  const std::vector<std::uint8_t> state = SaveState(sequence.id);
-  if (state.empty()) return false;
-  llama_memory_seq_rm(memory_, sequence.id, -1, -1);
-  sequence.has_shared_cells = false;
-  if (llama_state_seq_set_data_ext(context_, state.data(), state.size(), sequence.id, 0) != 0)
+// False: the sequence is empty then.
+bool SequenceCache::SetState(llama_seq_id id, const StateBytes& state) {
+  if (llama_state_seq_set_data_ext(context_, state.data(), state.size(), id,
+                                   LLAMA_STATE_SEQ_FLAGS_NONE) != 0)
     return true;
-  llama_memory_seq_rm(memory_, sequence.id, -1, -1);
-  sequence.tokens.clear();
+  Clear(id);
   return false;
-}
-
-bool SequenceCache::Shift(Sequence& sequence, std::size_t keep, std::size_t discard) {
-  // A shift moves every sharer of a cell (llama.h): lenders do not know that they lent, so every
-  // sequence is unshared.
-  sequence.has_shared_cells = true;
-  if (!llama_memory_can_shift(memory_) || !Unshare(sequence)) return false;
-  const auto first = static_cast<llama_pos>(keep);
-  const auto last = static_cast<llama_pos>(keep + discard);
-  if (!llama_memory_seq_rm(memory_, sequence.id, first, last)) return false;
-  llama_memory_seq_add(memory_, sequence.id, last, -1, -static_cast<llama_pos>(discard));
-  sequence.tokens.erase(sequence.tokens.begin() + first, sequence.tokens.begin() + last);
-  sequence.n_pure = std::min(sequence.n_pure, keep);
-  return true;
 }
 
 std::optional<llama_seq_id> SequenceCache::TakeId() {
@@ -243,6 +332,6 @@ std::optional<llama_seq_id> SequenceCache::TakeId() {
   return id;
 }
 
-void SequenceCache::ReleaseId(llama_seq_id id) { free_ids_.push_back(id); }
+void SequenceCache::Clear(llama_seq_id id) { llama_memory_seq_rm(memory_, id, -1, -1); }
 
 }  // namespace corral::engine

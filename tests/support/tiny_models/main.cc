@@ -10,8 +10,9 @@ namespace {
 
 int Usage() {
   std::fputs(
-      "usage: make_tiny_model tiny-llama|tiny-bert|tiny-reranker OUT.gguf [--chat-template] "
-      "[--endless]\n",
+      "usage: make_tiny_model "
+      "tiny-llama|tiny-bert|tiny-reranker|tiny-window|tiny-recurrent|tiny-hybrid "
+      "OUT.gguf [--chat-template] [--endless]\n",
       stderr);
   return 2;
 }
@@ -39,6 +40,12 @@ int main(int argc, char** argv) {
     writer = corral::testing::TinyBert();
   } else if (kind == "tiny-reranker" && argc == 3) {
     writer = corral::testing::TinyReranker();
+  } else if (kind == "tiny-window" && argc == 3) {
+    writer = corral::testing::TinyWindow();
+  } else if (kind == "tiny-recurrent" && argc == 3) {
+    writer = corral::testing::TinyRecurrent();
+  } else if (kind == "tiny-hybrid" && argc == 3) {
+    writer = corral::testing::TinyHybrid();
   } else {
     return Usage();
   }

@@ -3,11 +3,12 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "support/tiny_models/parts.h"
 
 namespace corral::testing {
 namespace {
@@ -23,59 +24,10 @@ constexpr std::array<std::string_view, 40> kWords = {
     "were", "when", "your",  "can",   "said", "there", "use",  "each",  "which", "she",
     "how",  "will", "other", "about", "out",  "many",  "then", "hello", "world", "sky"};
 
-// Numbers of a fixed sequence (splitmix64), roughly normal. Only integer steps and exact sums: the
-// same everywhere.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-
-  // Mean 0, deviation 1, within +-6.
-  float Normal() {
-    double sum = -6.0;
-    for (int i = 0; i < 12; ++i) sum += static_cast<double>(Next() >> 40) * 0x1p-24;
-    return static_cast<float>(sum);
-  }
-
-  std::vector<float> Normals(std::uint64_t n, float deviation) {
-    std::vector<float> values(n);
-    for (float& value : values) value = deviation * Normal();
-    return values;
-  }
-
- private:
-  std::uint64_t Next() {
-    state_ += 0x9e3779b97f4a7c15ULL;
-    std::uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-
-  std::uint64_t state_;
-};
-
-void AddConstant(gguf::Writer& writer, std::string name, std::uint64_t size, float value) {
-  writer.AddTensor(std::move(name), {size}, std::vector<float>(size, value));
-}
-
-struct Vocabulary {
-  std::vector<std::string> tokens;
-  std::vector<float> scores;
-  std::vector<std::int32_t> types;
-  std::vector<float> biases;  // added to the token's logit, so to say
-  std::set<std::string> seen;
-
-  void Add(std::string token, float score, std::int32_t type, float bias) {
-    if (!seen.insert(token).second) return;
-    tokens.push_back(std::move(token));
-    scores.push_back(score);
-    types.push_back(type);
-    biases.push_back(bias);
-  }
-};
-
 constexpr float kNever = -40.0F;
 constexpr float kRarely = -6.0F;
+
+}  // namespace
 
 Vocabulary LlamaVocabulary(const TinyLlamaOptions& options) {
   Vocabulary vocabulary;
@@ -106,6 +58,20 @@ Vocabulary LlamaVocabulary(const TinyLlamaOptions& options) {
   return vocabulary;
 }
 
+void SetVocabulary(gguf::Writer& writer, const Vocabulary& vocabulary) {
+  writer.SetString("tokenizer.ggml.model", "llama");
+  writer.SetStrings("tokenizer.ggml.tokens", vocabulary.tokens);
+  writer.SetFloat32s("tokenizer.ggml.scores", vocabulary.scores);
+  writer.SetInt32s("tokenizer.ggml.token_type", vocabulary.types);
+  writer.SetUint32("tokenizer.ggml.unknown_token_id", 0);
+  writer.SetUint32("tokenizer.ggml.bos_token_id", 1);
+  writer.SetUint32("tokenizer.ggml.eos_token_id", 2);
+  writer.SetBool("tokenizer.ggml.add_bos_token", true);
+  writer.SetBool("tokenizer.ggml.add_eos_token", false);
+}
+
+namespace {
+
 constexpr std::string_view kChatMl =
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] "
     "+ '<|im_end|>' + '\n' }}"
@@ -133,15 +99,7 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
   writer.SetUint32("llama.rope.dimension_count", kWidth / kHeads);
   writer.SetFloat32("llama.rope.freq_base", 10000.0F);
   writer.SetUint32("llama.vocab_size", static_cast<std::uint32_t>(n_tokens));
-  writer.SetString("tokenizer.ggml.model", "llama");
-  writer.SetStrings("tokenizer.ggml.tokens", vocabulary.tokens);
-  writer.SetFloat32s("tokenizer.ggml.scores", vocabulary.scores);
-  writer.SetInt32s("tokenizer.ggml.token_type", vocabulary.types);
-  writer.SetUint32("tokenizer.ggml.unknown_token_id", 0);
-  writer.SetUint32("tokenizer.ggml.bos_token_id", 1);
-  writer.SetUint32("tokenizer.ggml.eos_token_id", 2);
-  writer.SetBool("tokenizer.ggml.add_bos_token", true);
-  writer.SetBool("tokenizer.ggml.add_eos_token", false);
+  SetVocabulary(writer, vocabulary);
   if (options.has_chat_template) writer.SetString("tokenizer.chat_template", kChatMl);
 
   // The first dimension of the hidden state is kConstant in every embedding and nothing writes to

@@ -21,6 +21,17 @@ struct TinyLlamaOptions {
 // in front.
 gguf::Writer TinyLlama(const TinyLlamaOptions& options = {});
 
+// Models whose memory is not that of every position: TinyLlama's vocabulary and sizes in other
+// architectures. They never end by themselves.
+//
+// gemma3: 4 blocks, every second one sees kTinyWindow positions only.
+inline constexpr int kTinyWindow = 32;
+gguf::Writer TinyWindow();
+// mamba: 2 recurrent blocks.
+gguf::Writer TinyRecurrent();
+// jamba: 4 blocks, recurrent and attention in turn.
+gguf::Writer TinyHybrid();
+
 // Architecture bert: 2 blocks, 32 wide, 4 heads, context 128, mean pooling, F32. WordPiece
 // vocabulary over ASCII, lower case.
 gguf::Writer TinyBert();

@@ -1,0 +1,39 @@
+// llama_decode, one at a time, on as many threads as are good now.
+//
+// The contexts of one model (generator, embedder) take turns on the same cores, in the order of
+// asking. Thread-safe.
+#pragma once
+
+#include <llama.h>
+
+#include <chrono>
+#include <mutex>
+
+#include "engine/llama/turn_lock.h"
+#include "engine/thread_tuner.h"
+
+namespace corral::engine {
+
+class Cores {
+ public:
+  struct Step {
+    int code = 0;  // llama_decode's
+    std::chrono::duration<double> took{0};
+  };
+
+  // `is_fixed`: the user has said how many threads.
+  Cores(int n_threads, bool is_fixed) : tuner_(n_threads, is_fixed) {}
+
+  // Waits for its turn. Throws what llama_decode throws.
+  Step Decode(llama_context* context, const llama_batch& batch);
+  // See ThreadTuner.
+  void SetSharers(int n_sharers);
+  int threads() const;
+
+ private:
+  TurnLock turn_;
+  mutable std::mutex mutex_;
+  ThreadTuner tuner_;  // guarded by mutex_
+};
+
+}  // namespace corral::engine

@@ -1,0 +1,58 @@
+#include "engine/step_budget.h"
+
+#include <algorithm>
+
+namespace corral::engine {
+namespace {
+
+using Seconds = StepBudget::Seconds;
+
+constexpr int kFirstChunk = 64;  // before the speed is known
+constexpr int kSmallestChunk = 16;
+constexpr Seconds kChunkBesideStreams{0.12};
+constexpr Seconds kChunkAlone{0.4};
+constexpr double kMostShare = 3;  // time of prompts for each second of the streams'
+constexpr double kNew = 0.3;      // weight of the newest measurement
+
+}  // namespace
+
+// Time that prompts get for each second of the streams': as many as there are of each, but never
+// less than the same, or a long prompt would wait for ever beside many streams.
+double StepBudget::Share(int n_streams, int n_prompts) const {
+  return std::clamp(static_cast<double>(n_prompts) / std::max(n_streams, 1), 1.0, kMostShare);
+}
+
+int StepBudget::PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_most) const {
+  const int most = std::min(n_wanted, n_most);
+  if (n_prompts == 0 || most <= 0) return 0;
+  if (prompt_tokens_per_s_ <= 0) return std::min(most, kFirstChunk);
+  const auto tokens_in = [&](Seconds time) {
+    return std::max(static_cast<int>(prompt_tokens_per_s_ * time.count()), kSmallestChunk);
+  };
+  if (n_streams == 0) return std::min(most, tokens_in(kChunkAlone));
+  const int chunk = std::min(most, tokens_in(kChunkBesideStreams));
+  return credit_.count() * prompt_tokens_per_s_ >= chunk || credit_ >= kChunkBesideStreams ? chunk
+                                                                                           : 0;
+}
+
+void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting,
+                      Seconds took) {
+  if (took.count() <= 0) return;
+  if (n_prompt_tokens == 0) {
+    stream_step_ = stream_step_.count() <= 0 ? took : (1 - kNew) * stream_step_ + kNew * took;
+    credit_ =
+        std::min(credit_ + Share(n_stream_tokens, n_prompts_waiting) * took, kChunkBesideStreams);
+    return;
+  }
+  // What the streams' tokens of this step took is theirs.
+  const Seconds of_streams = n_stream_tokens > 0 ? std::min(stream_step_, took / 2) : Seconds(0);
+  const Seconds of_prompts = took - of_streams;
+  if (n_prompt_tokens >= kSmallestChunk) {
+    const double speed = n_prompt_tokens / of_prompts.count();
+    prompt_tokens_per_s_ =
+        prompt_tokens_per_s_ <= 0 ? speed : (1 - kNew) * prompt_tokens_per_s_ + kNew * speed;
+  }
+  if (n_stream_tokens > 0) credit_ = std::max(credit_ - of_prompts, -kChunkBesideStreams);
+}
+
+}  // namespace corral::engine

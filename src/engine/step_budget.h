@@ -1,0 +1,35 @@
+// How many tokens of prompts a step takes, so that running streams never stall long and a new
+// prompt still comes along.
+//
+// Measured, not guessed: the speed of prompt tokens, by the time of the steps so far. With streams
+// running, prompts get a share of the time: a chunk of a bounded length, then steps of the streams
+// alone until these have had theirs. So a stream's longest gap is one chunk, and beside one prompt
+// it takes about twice its time. Without streams a step is only bounded so that a cancel, or a new
+// job, waits for one step. Pure arithmetic: no clock, no llama.cpp. Not thread-safe.
+#pragma once
+
+#include <chrono>
+
+namespace corral::engine {
+
+class StepBudget {
+ public:
+  using Seconds = std::chrono::duration<double>;
+
+  // Prompt tokens of the next step, up to `n_most` of the `n_wanted` that wait; `n_streams` streams
+  // take a token each beside them, `n_prompts` prompts wait. 0: the streams have this step for
+  // themselves.
+  int PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_most) const;
+
+  // A step of so many tokens of streams and of prompts took that long.
+  void Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting, Seconds took);
+
+ private:
+  double Share(int n_streams, int n_prompts) const;
+
+  double prompt_tokens_per_s_ = 0;  // 0: not known yet
+  Seconds stream_step_{0};          // of a step with streams only, lately
+  Seconds credit_{0};               // time that prompts may take now beside streams
+};
+
+}  // namespace corral::engine

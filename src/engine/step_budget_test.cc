@@ -1,0 +1,96 @@
+#include "engine/step_budget.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace corral::engine {
+namespace {
+
+using Seconds = StepBudget::Seconds;
+
+// A machine that evaluates so many prompt tokens a second and takes so long for the streams' step.
+struct Machine {
+  double prompt_tokens_per_s = 250;
+  Seconds stream_step{0.01};
+
+  Seconds Step(int n_streams, int n_prompt_tokens) const {
+    return (n_streams > 0 ? stream_step : Seconds(0)) +
+           Seconds(n_prompt_tokens / prompt_tokens_per_s);
+  }
+};
+
+struct Outcome {
+  Seconds stream_time{0};  // until the streams' last token
+  Seconds prompt_time{0};  // until the last prompt token
+  Seconds longest_gap{0};  // between tokens of a stream
+};
+
+// One stream of `n_tokens` beside `n_prompts` prompts of `n_each` tokens that come after a warm-up.
+Outcome Race(int n_tokens, int n_prompts, int n_each) {
+  const Machine machine;
+  StepBudget budget;
+  budget.Note(0, 100, 1, machine.Step(0, 100));
+  for (int i = 0; i < 20; ++i) budget.Note(1, 0, 0, machine.Step(1, 0));
+  Outcome outcome;
+  Seconds now{0};
+  int left = n_prompts * n_each;
+  while (n_tokens > 0 || left > 0) {
+    const int n_streams = n_tokens > 0 ? 1 : 0;
+    const int waiting = (left + n_each - 1) / n_each;
+    const int n = budget.PromptTokens(n_streams, waiting, left, 512);
+    const Seconds took = machine.Step(n_streams, n);
+    budget.Note(n_streams, n, waiting, took);
+    now += took;
+    left -= n;
+    if (n_streams > 0) {
+      outcome.longest_gap = std::max(outcome.longest_gap, took);
+      outcome.stream_time = now;
+      --n_tokens;
+    }
+    if (left > 0 || n > 0) outcome.prompt_time = now;
+  }
+  return outcome;
+}
+
+TEST(StepBudget, StreamBesideALongPromptTakesAboutTwiceItsTime) {
+  const Outcome outcome = Race(160, 1, 1'800);
+  const Seconds alone = 160 * Machine().stream_step;
+  EXPECT_LT(outcome.stream_time, 2.3 * alone);
+  EXPECT_LT(outcome.longest_gap, Seconds(0.2));
+}
+
+TEST(StepBudget, LongPromptBesideAStreamLosesOnlyTheStreamsTime) {
+  const Outcome outcome = Race(160, 1, 1'800);
+  const Seconds alone(1'800 / Machine().prompt_tokens_per_s);
+  EXPECT_LT(outcome.prompt_time, 1.4 * alone);
+}
+
+TEST(StepBudget, ShortPromptBesideAStreamGoesAtOnce) {
+  StepBudget budget;
+  const Machine machine;
+  budget.Note(0, 100, 1, machine.Step(0, 100));
+  for (int i = 0; i < 20; ++i) budget.Note(1, 0, 0, machine.Step(1, 0));
+  EXPECT_EQ(budget.PromptTokens(1, 1, 20, 512), 20);
+}
+
+TEST(StepBudget, ManyPromptsGetMoreThanOne) {
+  const Outcome one = Race(160, 1, 400);
+  const Outcome many = Race(160, 4, 400);
+  EXPECT_LT(many.prompt_time, 4 * one.prompt_time);
+  EXPECT_LT(many.longest_gap, Seconds(0.2));
+}
+
+TEST(StepBudget, WithoutStreamsAStepIsBoundedByTimeAndByTheBatch) {
+  StepBudget budget;
+  EXPECT_EQ(budget.PromptTokens(0, 1, 5'000, 512), 64) << "the speed is not known yet";
+  budget.Note(0, 64, 1, Seconds(64 / 250.0));
+  EXPECT_EQ(budget.PromptTokens(0, 1, 5'000, 512), 100);
+  budget.Note(0, 100, 1, Seconds(0.001));
+  EXPECT_EQ(budget.PromptTokens(0, 1, 5'000, 512), 512);
+  EXPECT_EQ(budget.PromptTokens(0, 1, 7, 512), 7);
+  EXPECT_EQ(budget.PromptTokens(0, 0, 0, 512), 0);
+}
+
+}  // namespace
+}  // namespace corral::engine

@@ -1,0 +1,102 @@
+#include "engine/thread_tuner.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace corral::engine {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr double kEnoughShare = 0.92;  // a quiet step gets all but a few hundredths
+constexpr double kNew = 0.25;
+constexpr int kTrialSteps = 4;
+constexpr int kKnownSteps = 3;  // before a trial can be compared with what was
+constexpr std::chrono::seconds kLongestTrial{3};
+constexpr double kWorthUp = 0.97;  // more threads must be this much faster
+constexpr milliseconds kFirstWait{250};
+constexpr milliseconds kLongestWait{8'000};
+
+// Steps of like size: by the power of two.
+int SizeOf(int n_tokens) {
+  return static_cast<int>(std::bit_width(static_cast<unsigned>(std::max(n_tokens, 1))));
+}
+
+}  // namespace
+
+ThreadTuner::ThreadTuner(int n_most, bool is_fixed)
+    : n_most_(std::max(n_most, 1)),
+      is_fixed_(is_fixed),
+      n_allowed_(n_most_),
+      threads_(n_most_),
+      wait_down_(kFirstWait),
+      wait_up_(kFirstWait) {}
+
+void ThreadTuner::SetSharers(int n_sharers) {
+  if (is_fixed_) return;
+  const int allowed = std::max(1, n_most_ / std::max(n_sharers, 1));
+  if (allowed == n_allowed_) return;
+  // More room is taken at once: a trial would find out, but later.
+  threads_ = n_allowed_ = allowed;
+  trial_.reset();
+  pace_.clear();
+  share_ = 1;
+  wait_down_ = wait_up_ = kFirstWait;
+}
+
+void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
+  if (is_fixed_ || n_most_ == 1 || wall.count() <= 0) return;
+  const int size = SizeOf(n_tokens);
+  if (trial_) {
+    if (size == trial_->size) {
+      trial_->sum += wall;
+      ++trial_->n_steps;
+    }
+    if (trial_->n_steps >= kTrialSteps || now - trial_->begun > kLongestTrial) Judge(now);
+    return;
+  }
+  Pace& pace = pace_[size];
+  pace.step = ++pace.n_steps == 1 ? wall : (1 - kNew) * pace.step + kNew * wall;
+  share_ = (1 - kNew) * share_ + kNew * std::min(1.0, cpu / (wall * threads_));
+  if (pace.n_steps < kKnownSteps) return;
+  if (threads_ > 1 && share_ < kEnoughShare && now >= next_down_) {
+    // One thread too many is as bad as several: where what the share says is not few enough, half.
+    const int left = static_cast<int>(threads_ * share_);
+    const int fewer = std::exchange(tries_half_, !tries_half_) ? threads_ / 2 : left;
+    BeginTrial(now, std::clamp(fewer, 1, threads_ - 1), size);
+  } else if (threads_ < n_allowed_ && now >= next_up_) {
+    BeginTrial(now, std::min(n_allowed_, threads_ + std::max(1, threads_ / 2)), size);
+  }
+}
+
+void ThreadTuner::BeginTrial(TimePoint now, int threads, int size) {
+  trial_ = Trial{};
+  trial_->threads = threads;
+  trial_->size = size;
+  trial_->before = pace_[size].step;
+  trial_->begun = now;
+}
+
+void ThreadTuner::Judge(TimePoint now) {
+  const Trial trial = *trial_;
+  trial_.reset();
+  const bool is_up = trial.threads > threads_;
+  const Seconds step = trial.sum / std::max(trial.n_steps, 1);
+  const bool is_better =
+      trial.n_steps >= kTrialSteps && step < trial.before * (is_up ? kWorthUp : 1.0);
+  if (is_better) {
+    threads_ = trial.threads;
+    pace_.clear();
+    share_ = 1;
+    tries_half_ = false;
+    (is_up ? wait_up_ : wait_down_) = kFirstWait;
+  } else {
+    auto& wait = is_up ? wait_up_ : wait_down_;
+    wait = std::min(2 * wait, kLongestWait);
+  }
+  next_down_ = now + wait_down_;
+  next_up_ = now + wait_up_;
+}
+
+}  // namespace corral::engine
