@@ -74,8 +74,9 @@ struct Settings {
   std::uint64_t max_body_bytes = 128ULL << 20;  // CORRAL_MAX_BODY
   std::vector<std::string> allowed_hosts;       // CORRAL_ALLOWED_HOSTS, trimmed, no empty ones
   std::optional<std::uint64_t>
-      prefix_cache_bytes;       // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
-  std::string registry_mirror;  // CORRAL_REGISTRY_MIRROR: of the default registry; empty: none
+      prefix_cache_bytes;            // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
+  bool prefix_salt_per_key = false;  // CORRAL_PREFIX_SALT=per-key: users share no prefixes
+  std::string registry_mirror;       // CORRAL_REGISTRY_MIRROR: of the default registry; empty: none
   std::vector<std::string> registries;  // CORRAL_REGISTRIES: the only ones to use; empty: all
   std::string registry_auth;  // CORRAL_REGISTRY_AUTH; $HOME/.docker/config.json; empty: no HOME
   std::string signing_key;    // $HOME/.ollama/id_ed25519; empty: HOME is unknown

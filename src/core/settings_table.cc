@@ -21,6 +21,7 @@ constexpr bool kUnused = false;
 constexpr std::array<std::string_view, 9> kKvCacheTypes = {"f32",  "f16",    "bf16", "q8_0", "q4_0",
                                                            "q4_1", "iq4_nl", "q5_0", "q5_1"};
 constexpr std::array<std::string_view, 2> kLogFormats = {"text", "json"};
+constexpr std::array<std::string_view, 2> kPrefixSalts = {"none", "per-key"};
 
 bool IsTrueWord(std::string_view value) {
   constexpr std::array<std::string_view, 6> kTrue = {"1", "t", "T", "TRUE", "true", "True"};
@@ -80,6 +81,12 @@ void ApplyPrefixCache(Input& input) {
   std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();
   input.Size(bytes);
   if (bytes != std::numeric_limits<std::uint64_t>::max()) input.settings.prefix_cache_bytes = bytes;
+}
+
+void ApplyPrefixSalt(Input& input) {
+  std::string choice;
+  input.Choice(choice, kPrefixSalts);
+  input.settings.prefix_salt_per_key = choice == "per-key";
 }
 
 void ApplyShutdownGrace(Input& input) {
@@ -168,6 +175,10 @@ constexpr SettingRow kRows[] = {
       "Memory for finished prompts, for reuse (default: a share of what is free)", kShown, kUsed,
       "0: off."},
      ApplyPrefixCache},
+    {{"CORRAL_PREFIX_SALT", "string", "none",
+      "Who shares finished prompts: none (everybody) or per-key (requests of one API key)", kShown,
+      kUsed, "The key is the bearer token of the request; requests without one share as one user."},
+     ApplyPrefixSalt},
     {{"CORRAL_REGISTRY_MIRROR", "address", "",
       "Address of a registry to ask before Ollama's (e.g. https://mirror.example:5000)", kShown,
       kUsed, "With its scheme. What it does not have is pulled from registry.ollama.ai."},

@@ -251,12 +251,14 @@ TEST(Settings, OurOwnAreRead) {
   const Reading reading = Read({{"CORRAL_LOG_FORMAT", "JSON"},
                                 {"CORRAL_MAX_BODY", "1g"},
                                 {"CORRAL_PREFIX_CACHE", "0"},
+                                {"CORRAL_PREFIX_SALT", "Per-Key"},
                                 {"CORRAL_WORKER", "/opt/corral-worker"},
                                 {"CORRAL_SHUTDOWN_GRACE", "1m"}});
   EXPECT_THAT(reading.warnings, IsEmpty());
   EXPECT_EQ(reading.settings.log_format, "json");
   EXPECT_EQ(reading.settings.max_body_bytes, 1ULL << 30);
   EXPECT_EQ(reading.settings.prefix_cache_bytes, std::optional<std::uint64_t>(0));
+  EXPECT_TRUE(reading.settings.prefix_salt_per_key);
   EXPECT_EQ(reading.settings.worker, "/opt/corral-worker");
   EXPECT_EQ(reading.settings.shutdown_grace, minutes(1));
 }
@@ -265,8 +267,10 @@ TEST(Settings, BadOnesOfOursFallBack) {
   const Reading reading = Read({{"CORRAL_LOG_FORMAT", "xml"},
                                 {"CORRAL_MAX_BODY", "0"},
                                 {"CORRAL_PREFIX_CACHE", "much"},
+                                {"CORRAL_PREFIX_SALT", "pepper"},
                                 {"CORRAL_SHUTDOWN_GRACE", "-1s"}});
-  EXPECT_EQ(reading.warnings.size(), 4U);
+  EXPECT_EQ(reading.warnings.size(), 5U);
+  EXPECT_FALSE(reading.settings.prefix_salt_per_key);
   EXPECT_EQ(reading.settings.log_format, "text");
   EXPECT_EQ(reading.settings.max_body_bytes, 134'217'728U);
   EXPECT_EQ(reading.settings.prefix_cache_bytes, std::nullopt);

@@ -96,6 +96,7 @@ http::Task<Answer<void>> Generate(const Services& services, http::Exchange& exch
   }
   GenerateJob job = MakeJob(request, loaded->options, loaded->lease.num_ctx());
   job.want_context = !request.is_raw;
+  job.prefix_salt = PrefixSalt(services.settings, exchange.request());
   job.prompt = GeneratePrompt(request, **model, setting);
   co_await AnswerWithJob(exchange, std::move(loaded->lease), std::move(job), request.is_streamed,
                          loaded->load_time, recorder);
@@ -136,6 +137,7 @@ http::Task<Answer<void>> Chat(const Services& services, http::Exchange& exchange
   }
   GenerateJob job = MakeJob(request, loaded->options, loaded->lease.num_ctx());
   job.is_chat = true;
+  job.prefix_salt = PrefixSalt(services.settings, exchange.request());
   job.prompt = ChatPrompt(request, **model, setting);
   co_await AnswerWithJob(exchange, std::move(loaded->lease), std::move(job), request.is_streamed,
                          loaded->load_time, recorder);

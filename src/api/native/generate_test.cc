@@ -280,6 +280,26 @@ TEST_F(GenerateTest, CancelsTheJobOfALostClientAndKeepsTheLeaseUntilItEnded) {
   EXPECT_EQ(scheduler_.n_leases, 0);
 }
 
+TEST_F(GenerateTest, KeepsTheUsersOfDifferentKeysApartWhereAskedTo) {
+  AddModel("tiny");
+  Answer({Finish{}});
+  const auto salt_of = [this](const std::string& authorization) {
+    auto exchange = Exchange("POST", "/api/generate", R"({"model":"tiny","prompt":"Hi"})");
+    if (!authorization.empty())
+      exchange->mutable_request().headers = {{"authorization", authorization}};
+    Run(*exchange);
+    return LastJob().prefix_salt;
+  };
+  EXPECT_EQ(salt_of("Bearer alice"), "");
+  settings_.prefix_salt_per_key = true;
+  EXPECT_EQ(salt_of(""), "");
+  const std::string alice = salt_of("Bearer alice");
+  EXPECT_FALSE(alice.empty());
+  EXPECT_EQ(alice.find("alice"), std::string::npos) << "a key never reaches a worker";
+  EXPECT_EQ(salt_of("bearer  alice"), alice);
+  EXPECT_NE(salt_of("Bearer bob"), alice);
+}
+
 TEST_F(GenerateTest, SendsLinesThatWaitTogether) {
   AddModel("tiny");
   Answer({Text("a"), Text("b"), Text("c"), Finish{}});

@@ -4,6 +4,8 @@
 #include <variant>
 
 #include "core/log.h"
+#include "core/sha256.h"
+#include "core/text.h"
 
 namespace corral::api {
 namespace {
@@ -248,6 +250,13 @@ http::Task<void> AnswerWithJob(http::Exchange& exchange, scheduler::Lease lease,
   if (!exchange.HasStarted()) status = co_await exchange.StartStream(200, std::string(kNdjson));
   if (status) status = co_await exchange.Write(std::move(record) + "\n");
   if (status) (void)co_await exchange.FinishStream();
+}
+
+std::string PrefixSalt(const Settings& settings, const http::Request& request) {
+  if (!settings.prefix_salt_per_key) return {};
+  std::string_view key = TrimSpace(request.Header("authorization"));
+  if (ToLowerAscii(key.substr(0, 7)) == "bearer ") key = TrimSpace(key.substr(7));
+  return key.empty() ? std::string() : Sha256Hex(key);
 }
 
 std::chrono::nanoseconds Elapsed(const http::Exchange& exchange) {

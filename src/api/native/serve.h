@@ -128,6 +128,10 @@ http::Task<void> AnswerWithJob(http::Exchange& exchange, scheduler::Lease lease,
                                bool is_streamed, std::chrono::nanoseconds load_time,
                                Recorder recorder);
 
+// What keeps the prompts of this request's user apart from those of others in the prefix cache
+// (CORRAL_PREFIX_SALT): made from the bearer token, without telling it. Empty: shared by all.
+std::string PrefixSalt(const Settings& settings, const http::Request& request);
+
 // Since the request's head.
 std::chrono::nanoseconds Elapsed(const http::Exchange& exchange);
 
