@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Measures corral beside llama-bench and llama-server of the same build. See bench/README.md."""
+"""Measures corral beside llama-server and llama-bench of the same llama.cpp build. See bench/README.md."""
 import argparse
-import http.client
 import json
 import os
 import pathlib
@@ -9,31 +8,23 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests/system/fixtures"))
-from server import MODEL, Server, free_port, in_parallel, starter_model, wait_for, words  # noqa: E402
-
-EVALUATED = "corral_prompt_tokens_evaluated_total"
-REUSED = "corral_prompt_tokens_reused_total"
+sys.path[:0] = [str(ROOT / "tests/system/fixtures"), str(ROOT / "bench")]
+import works  # noqa: E402
+from peers import Corral, LlamaServer, Ollama, resident_bytes  # noqa: E402
+from server import Server, free_port, starter_model, words  # noqa: E402
 
 
 def say(text):
     print(f"==> {text}", file=sys.stderr, flush=True)
 
 
-def median_and_spread(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": values}
-
-
 def cores():
-    """Physical cores that this process may use: what both sides get as threads."""
-    allowed = os.sched_getaffinity(0)
+    """Physical cores that this process may use: what all get as threads."""
     siblings = set()
-    for cpu in allowed:
+    for cpu in os.sched_getaffinity(0):
         try:
             siblings.add(pathlib.Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text().strip())
         except OSError:
@@ -41,227 +32,217 @@ def cores():
     return max(1, len(siblings))
 
 
-# ---- one stream
+# ---- the rows of the table: what is computed from a run of ours and a run of the peer's, and what is wanted
 
+def over(ours, peer, figure):
+    return ours[figure] / peer[figure]
+
+
+# work: [(label, figure of (ours, peer), "<=" or ">=", wanted or None)]
+ROWS = {
+    "one": [("one stream: tokens/s over llama-bench's", lambda o, p: over(o, p, "tokens_per_s"), ">=", 0.95)],
+    "shared": [("8 clients, one prefix, cold: wall over llama-server's", lambda o, p: over(o, p, "wall_s"), "<=", 0.35),
+               ("  tokens evaluated of all prompts' tokens", lambda o, p: o["evaluated"] / o["prompt_tokens"], "<=", None)],
+    "disjoint": [("8 disjoint prompts: wall over llama-server's", lambda o, p: over(o, p, "wall_s"), "<=", 1.0)],
+    "repeat": [("the same prompt again: first token over a step", lambda o, p: o["first_over_step"], "<=", 1.8)],
+    "beside": [("a stream beside a new prompt: its time over alone", lambda o, p: o["slower"], "<=", 2.5),
+               ("  longest gap between its tokens (s)", lambda o, p: o["longest_gap_s"], "<=", 0.3),
+               ("  the prompt's first token over llama-server's", lambda o, p: over(o, p, "prompt_first_s"), "<=", 1.4)],
+    "idle": [("a lone stream after 8 idle conversations: tokens/s over fresh", lambda o, p: o["kept"], ">=", 0.95)],
+    "turns": [("4 conversations of 4 turns: wall over llama-server's", lambda o, p: over(o, p, "wall_s"), "<=", None),
+              ("  tokens evaluated over llama-server's", lambda o, p: o["evaluated"] / max(p["evaluated"], 1), "<=", None)],
+    "embed": [("256 short texts: texts/s over llama-server's", lambda o, p: over(o, p, "texts_per_s"), ">=", 1.2)],
+    "two": [("two models at once: tokens/s over the mean of each alone", lambda o, p: o["total_over_alone"], ">=", 0.9)],
+    "cold": [("start to first token, model not loaded: over llama-server's", lambda o, p: over(o, p, "first_token_s"), "<=", None),
+             ("start to the first answer on / (s)", lambda o, p: o["answers_s"], "<=", 0.1)],
+    "memory": [("resident, no model (MB)", lambda o, p: o["idle_bytes"] / 1e6, "<=", 25),
+               ("resident, one model: over llama-server's", lambda o, p: over(o, p, "loaded_bytes"), "<=", None)],
+}
+# How often the peer's own figure is shown: rows that are ratios of ours to itself.
+OF_ITSELF = {"repeat": "first_over_step", "beside": "slower", "idle": "kept", "two": "total_over_alone"}
+
+
+# ---- works that are not of the shape "a running server and a run's number"
 
 def llama_bench(options, depth):
     output = subprocess.run(
-        [f"{options.bin}/llama-bench", "-m", options.model, "-p", "0", "-n", str(options.tokens), "-d", str(depth), "-t", str(options.threads),
-         "-fa", "1", "-r", "1", "-o", "json"], check=True, capture_output=True, text=True, timeout=300).stdout
+        [f"{options.bin}/llama-bench", "-m", options.model, "-p", "0", "-n", "128", "-d", str(depth), "-t", str(options.threads), "-fa", "1",
+         "-r", "1", "-o", "json"], check=True, capture_output=True, text=True, timeout=300).stdout
     (result,) = json.loads(output)
-    return result["avg_ts"]
+    return {"tokens_per_s": result["avg_ts"]}
 
 
-def one_stream(options):
-    say(f"one stream: {options.runs} interleaved runs of corral and llama-bench, {options.tokens} tokens, {options.threads} threads")
-    ours, peers, depth = [], [], None
-    request = {"model": MODEL, "prompt": words(options.depth, seed=11), "raw": True, "keep_alive": -1,
-               "options": {"temperature": 0, "num_predict": options.tokens, "num_thread": options.threads, "num_ctx": 4096}}
-    with Server(with_model=True) as server:
-        server.ask("/api/generate", request)  # loaded and warm
+def measure_one(options):
+    ours, peers = [], []
+    with Corral(options, {"model": options.model}) as corral:
+        corral.complete("Hello", 4)
+        for run in range(options.runs):
+            ours.append(works.one(corral, run))
+            peers.append(llama_bench(options, int(ours[-1]["prompt_tokens"])))
+    return {"corral": ours, "llama-bench": peers}
+
+
+def until_first_token(options, peer):
+    begin = time.monotonic()
+    with peer:
+        line = peer.complete("Hello", 1)
+        return {"first_token_s": time.monotonic() - begin - (line.wall - line.first)}
+
+
+def measure_cold(options):
+    """A fresh server on a store that has the model; the file itself is in the page cache for both."""
+    ours, peers = [], []
+    with Server() as maker:
+        digest, _ = maker.upload(options.model)
+        maker.ask("/api/create", {"model": "model", "files": {"model.gguf": digest}})
+        maker.stop()
         for _ in range(options.runs):
-            answer = server.ask("/api/generate", request)
-            if answer["eval_count"] < options.tokens * 0.7:
-                raise SystemExit(f"the answer ended after {answer['eval_count']} tokens: too few to measure")
-            depth = answer["prompt_eval_count"]
-            ours.append(answer["eval_count"] / answer["eval_duration"] * 1e9)
-            peers.append(llama_bench(options, depth))
-    ratios = [ours_run / peer_run for ours_run, peer_run in zip(ours, peers)]
-    return {"depth": depth, "tokens": options.tokens, "threads": options.threads, "corral_tokens_per_s": median_and_spread(ours),
-            "llama_bench_tokens_per_s": median_and_spread(peers), "ratio": median_and_spread(ratios)}
-
-
-# ---- eight clients with one prefix
-
-
-class LlamaServer:
-    def __init__(self, options):
-        self.options, self.port = options, free_port()
-
-    def __enter__(self):
-        self.log = tempfile.NamedTemporaryFile(prefix="llama-server-")
-        self.process = subprocess.Popen(
-            [f"{self.options.bin}/llama-server", "-m", self.options.model, "-c", "32768", "--parallel", "4", "--kv-unified", "-fa", "on",
-             "-t", str(self.options.threads), "--host", "127.0.0.1", "--port", str(self.port), "--no-webui"],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        try:
-            wait_for(self.is_ready, "llama-server to be ready", 60, 0.1)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def is_ready(self):
-        if self.process.poll() is not None:
-            raise SystemExit("llama-server ended: " + pathlib.Path(self.log.name).read_text(errors="replace")[-3000:])
-        try:
-            return self.request("GET", "/health")[0] == 200
-        except OSError:
-            return False
-
-    def request(self, method, path, value=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        try:
-            connection.request(method, path, body=json.dumps(value) if value is not None else None)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
-
-    def complete(self, prompt, tokens):
-        status, answer = self.request("POST", "/completion", {"prompt": prompt, "n_predict": tokens, "temperature": 0, "cache_prompt": True})
-        if status != 200:
-            raise SystemExit(f"llama-server: {status} {answer}")
-        return answer["timings"]["prompt_n"], answer["tokens_evaluated"]
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
-        self.log.close()
-
-
-def together(calls):
-    """Starts all calls at the same moment: (wall seconds, results)."""
-    gate = threading.Barrier(len(calls) + 1)
-
-    def gated(call):
-        def run():
-            gate.wait(30)
-            return call()
-        return run
-
-    begin = []
-    opener = threading.Thread(target=lambda: (gate.wait(30), begin.append(time.monotonic())), daemon=True)
-    opener.start()
-    results = in_parallel(*[gated(call) for call in calls], seconds=300)
-    return time.monotonic() - begin[0], results
-
-
-def shared_prefix(options):
-    say(f"{options.clients} clients with one {options.prefix}-token prefix: {options.shared_runs} interleaved runs of corral and llama-server")
-    ours_wall, ours_evaluated, ours_reused, peer_wall, peer_evaluated, prompts_tokens = [], [], [], [], [], []
-    with Server(with_model=True) as server, LlamaServer(options) as peer:
-        def ask(prompt):
-            return server.ask("/api/generate", {"model": MODEL, "prompt": prompt, "raw": True, "keep_alive": -1, "options": {
-                "temperature": 0, "num_predict": options.shared_tokens, "num_thread": options.threads}})
-
-        ask("Hello")
-        peer.complete("Hello", 4)
-        for run in range(options.shared_runs):
-            prefix = words(options.prefix, seed=20 + run)
-            prompts = [f"{prefix} Now client number {client}: tell us about item {client * 7}." for client in range(1, options.clients + 1)]
-            before = server.metrics()
-            wall, answers = together([lambda prompt=prompt: ask(prompt) for prompt in prompts])
-            after = server.metrics()
-            ours_wall.append(wall)
-            ours_evaluated.append(int(after[EVALUATED] - before[EVALUATED]))
-            ours_reused.append(int(after[REUSED] - before[REUSED]))
-            prompts_tokens.append(sum(answer["prompt_eval_count"] for answer in answers))
-            wall, answers = together([lambda prompt=prompt: peer.complete(prompt, options.shared_tokens) for prompt in prompts])
-            peer_wall.append(wall)
-            peer_evaluated.append(sum(evaluated for evaluated, _ in answers))
-    return {"clients": options.clients, "prompt_tokens_in_all": prompts_tokens, "corral_wall_s": median_and_spread(ours_wall),
-            "corral_evaluated": ours_evaluated, "corral_reused": ours_reused, "llama_server_wall_s": median_and_spread(peer_wall),
-            "llama_server_evaluated": peer_evaluated,
-            "ratio": median_and_spread([a / b for a, b in zip(ours_wall, peer_wall)])}
-
-
-# ---- idle
-
-
-def resident_bytes(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("no VmRSS")
-
-
-def idle(options):
-    say(f"idle memory and start-up: {options.starts} starts")
-    start_s, rss = [], []
-    for _ in range(options.starts):
-        server = Server()
-        server.port = free_port()
-        environment = server.environment()
-        try:
+            figures = {}
+            server = Server(models=maker.models)
+            server.port = free_port()
+            begin = time.monotonic()
             with open(server.log_path, "wb") as log:
-                begin = time.perf_counter()
-                server.process = subprocess.Popen([f"{options.bin}/corral", "serve"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            while time.perf_counter() - begin < 20:
-                try:
-                    if server.get("/").status == 200:
-                        break
-                except OSError:
-                    time.sleep(0.0005)
-            start_s.append(time.perf_counter() - begin)
-            server.get("/api/tags")
-            server.get("/api/version")
+                server.process = subprocess.Popen([f"{options.bin}/corral", "serve"], env=server.environment(), stdin=subprocess.DEVNULL, stdout=log,
+                                                  stderr=log)
+            try:
+                while time.monotonic() - begin < 20:
+                    try:
+                        if server.get("/").status == 200:
+                            break
+                    except OSError:
+                        time.sleep(0.0005)
+                figures["answers_s"] = time.monotonic() - begin
+                stream = server.stream("/api/generate", {"model": "model", "prompt": "Hello", "raw": True, "options": {"num_predict": 1, "temperature": 0}})
+                stream.next()
+                figures["first_token_s"] = time.monotonic() - begin
+                stream.close()
+            finally:
+                server.__exit__(None, None, None)
+            ours.append(figures)
+            peers.append(until_first_token(options, LlamaServer(options, {"model": options.model})))
+    return {"corral": ours, "llama-server": peers}
+
+
+def measure_memory(options):
+    ours, peers = [], []
+    for _ in range(options.runs):
+        with Corral(options, {"model": options.model}) as corral, LlamaServer(options, {"model": options.model}) as peer:
+            corral.server.get("/api/tags")
             time.sleep(0.5)  # idle means idle
-            rss.append(resident_bytes(server.process.pid))
-        finally:
-            server.__exit__(None, None, None)
-    return {"rss_bytes": median_and_spread(rss), "start_s": median_and_spread(start_s)}
+            figures = {"idle_bytes": resident_bytes(corral.server.process.pid)}
+            for server in (corral, peer):
+                server.complete(words(400, seed=1), 16)
+            figures["loaded_bytes"] = corral.resident()
+            ours.append(figures)
+            peers.append({"loaded_bytes": peer.resident()})
+    return {"corral": ours, "llama-server": peers}
+
+
+def in_turns(options, work, servers):
+    """Every run of all servers in turn: what slows the machine down for a while slows all."""
+    figures = {server.name: [] for server in servers}
+    for server in servers:
+        if work is not works.embed:
+            for model in server.models:
+                server.complete("Hello", 4, model=model)  # loaded and warm
+        else:
+            server.embed(["Hello"])
+    for run in range(options.runs):
+        for server in servers:
+            figures[server.name].append(work(server, run))
+    return figures
+
+
+def second_model(options):
+    """The same weights under another digest: another model, as far as any server can tell."""
+    path = pathlib.Path(options.results).resolve().parent / "second.gguf"
+    data = pathlib.Path(options.model).read_bytes()
+    at = data.find(b"general.name")
+    if at < 0:
+        raise SystemExit("the model's header has no name to change")
+    at += len(b"general.name") + 4 + 8  # type and length come before the text
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+    return str(path)
+
+
+def measure(options, name):
+    special = {"one": measure_one, "cold": measure_cold, "memory": measure_memory}
+    if name in special:
+        return special[name](options)
+    models, arguments, env = {"model": options.model}, [], {}
+    if name == "two":
+        models["second"] = second_model(options)
+    if name == "embed":
+        models, arguments = {"model": options.embedding_model}, ["--embedding", "-ub", "2048"]
+    with Corral(options, models, env) as corral, LlamaServer(options, models, arguments) as peer:
+        servers = [corral, peer]
+        if options.ollama and Ollama.find():
+            with Ollama(options, models) as ollama:
+                return in_turns(options, getattr(works, name), [*servers, ollama])
+        return in_turns(options, getattr(works, name), servers)
 
 
 # ---- report
 
+def summary(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": values}
+
+
+def judge(name, figures):
+    peer_name = next(peer for peer in figures if peer != "corral")
+    rows = []
+    for label, figure, relation, wanted in ROWS[name]:
+        row = {"label": label, **summary([figure(ours, peer) for ours, peer in zip(figures["corral"], figures[peer_name])]), "relation": relation,
+               "wanted": wanted}
+        if wanted is not None:
+            row["met"] = row["median"] <= wanted if relation == "<=" else row["median"] >= wanted
+        rows.append(row)
+    if name in OF_ITSELF:
+        rows[0]["peer"] = statistics.median(peer[OF_ITSELF[name]] for peer in figures[peer_name])
+    return rows
+
 
 def report(results):
-    rows = [("measure", "corral", "peer", "ratio", "spread")]
-    if "one" in results:
-        one = results["one"]
-        rows.append((f"one stream, {one['tokens']} tokens at depth {one['depth']} (tokens/s; llama-bench)",
-                     f"{one['corral_tokens_per_s']['median']:.1f}", f"{one['llama_bench_tokens_per_s']['median']:.1f}",
-                     f"{one['ratio']['median']:.3f}", f"{one['ratio']['min']:.3f}-{one['ratio']['max']:.3f}"))
-    if "shared" in results:
-        shared = results["shared"]
-        rows.append((f"{shared['clients']} clients, one prefix: wall (s; llama-server)", f"{shared['corral_wall_s']['median']:.2f}",
-                     f"{shared['llama_server_wall_s']['median']:.2f}", f"{shared['ratio']['median']:.3f}",
-                     f"{shared['ratio']['min']:.3f}-{shared['ratio']['max']:.3f}"))
-        ours, peer = statistics.median(shared["corral_evaluated"]), statistics.median(shared["llama_server_evaluated"])
-        rows.append((f"  of {statistics.median(shared['prompt_tokens_in_all']):.0f} prompt tokens evaluated", f"{ours:.0f}", f"{peer:.0f}",
-                     f"{ours / peer:.3f}", f"{min(shared['corral_evaluated'])}-{max(shared['corral_evaluated'])}"))
-    if "idle" in results:
-        rss, start = results["idle"]["rss_bytes"], results["idle"]["start_s"]
-        rows.append(("idle memory without a model (MB; target 25)", f"{rss['median'] / 1e6:.1f}", "", f"{rss['median'] / 25e6:.3f}",
-                     f"{rss['min'] / 1e6:.1f}-{rss['max'] / 1e6:.1f}"))
-        rows.append(("start to first answer on / (ms; target 100)", f"{start['median'] * 1e3:.1f}", "", f"{start['median'] / 0.1:.3f}",
-                     f"{start['min'] * 1e3:.1f}-{start['max'] * 1e3:.1f}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))))
+    lines = [("figure", "wanted", "median", "spread", "llama-server's", "")]
+    for work in results["works"].values():
+        for row in work["rows"]:
+            wanted = "" if row["wanted"] is None else f"{row['relation']} {row['wanted']}"
+            verdict = {True: "ok", False: "MISSED"}.get(row.get("met"), "")
+            peer = f"{row['peer']:.3f}" if "peer" in row else ""
+            lines.append((row["label"], wanted, f"{row['median']:.3f}", f"{row['min']:.3f}-{row['max']:.3f}", peer, verdict))
+    widths = [max(len(line[column]) for line in lines) for column in range(6)]
+    print(f"{results['model']}, {results['machine']['threads']} threads, {results['machine']['processor']}, load {results['machine']['load']}")
+    for line in lines:
+        print("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths))))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="one|shared|idle", help="which parts (default: all)")
+    parser.add_argument("works", nargs="*", metavar="|".join(ROWS), help="which works (default: all; embed needs --embedding-model)")
     parser.add_argument("--bin", default=str(ROOT / "build/bin"), help="folder of corral, llama-bench and llama-server")
-    parser.add_argument("--threads", type=int, default=cores())
-    parser.add_argument("--runs", type=int, default=5, help="of `one`")
-    parser.add_argument("--tokens", type=int, default=128, help="decoded in `one`")
-    parser.add_argument("--depth", type=int, default=410, help="prompt tokens before them, about")
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--prefix", type=int, default=1300)
-    parser.add_argument("--shared-tokens", type=int, default=32)
-    parser.add_argument("--shared-runs", type=int, default=3)
-    parser.add_argument("--starts", type=int, default=10)
+    parser.add_argument("--model", help="GGUF (default: the starter model)")
+    parser.add_argument("--embedding-model", help="GGUF of a BERT for `embed`")
+    parser.add_argument("--threads", type=int, default=cores(), help="of the peers; corral finds its own")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--ollama", action="store_true", help="measure an Ollama binary, too, if one is found (OLLAMA_BIN or the PATH)")
+    parser.add_argument("--results", default=str(ROOT / "bench/results/latest.json"))
     options = parser.parse_args()
-    parts = options.parts or ["one", "shared", "idle"]
-    if set(parts) - {"one", "shared", "idle"}:
-        parser.error(f"unknown part in {parts}")
+    if unknown := set(options.works) - set(ROWS):
+        parser.error(f"unknown work: {', '.join(sorted(unknown))}")
     os.environ["CORRAL_BIN"] = f"{options.bin}/corral"
-    options.model = starter_model()
-    results = {"machine": {"processor": processor(), "cores": cores(), "system": platform.platform()}, "model": os.path.basename(options.model)}
-    for part, measure in (("one", one_stream), ("shared", shared_prefix), ("idle", idle)):
-        if part in parts:
-            results[part] = measure(options)
-    folder = ROOT / "bench/results"
-    folder.mkdir(exist_ok=True)
-    (folder / "latest.json").write_text(json.dumps(results, indent=2) + "\n")
+    options.model = options.model or starter_model()
+    pathlib.Path(options.results).parent.mkdir(parents=True, exist_ok=True)
+    results = {"machine": {"processor": processor(), "threads": options.threads, "system": platform.platform(),
+                           "load": " ".join(f"{load:.1f}" for load in os.getloadavg())},
+               "model": os.path.basename(options.model), "works": {}}
+    for name in options.works or ROWS:
+        if name == "embed" and not options.embedding_model:
+            say("embed: left out, no --embedding-model")
+            continue
+        say(f"{name}: {options.runs} runs in turns")
+        figures = measure(options, name)
+        results["works"][name] = {"rows": judge(name, figures), "figures": figures}
+        pathlib.Path(options.results).write_text(json.dumps(results, indent=2) + "\n")
     report(results)
 
 
