@@ -14,6 +14,7 @@ std::string ToText(const modelfile::ParameterValue& value) {
   if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
   if (const auto* number = std::get_if<double>(&value)) return NumberText(*number);
   if (const auto* is_true = std::get_if<bool>(&value)) return *is_true ? "true" : "false";
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
   std::string text = "[";
   for (const std::string& item : std::get<std::vector<std::string>>(value))
     text += (text.size() > 1 ? " " : "") + item;

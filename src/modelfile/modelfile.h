@@ -44,7 +44,8 @@ std::string Quote(std::string_view value);
 Result<std::string> ParseRequires(std::string_view value);
 
 // One PARAMETER as its type; stop gathers in a list. A double is always finite.
-using ParameterValue = std::variant<std::int64_t, double, bool, std::vector<std::string>>;
+using ParameterValue =
+    std::variant<std::int64_t, double, bool, std::string, std::vector<std::string>>;
 struct Parameter {
   std::string name;
   ParameterValue value;
@@ -61,7 +62,7 @@ Result<std::vector<Parameter>> FormatParameters(
 
 // What kind of value a parameter takes; kUnknown if there is no such parameter. Names are
 // case-sensitive.
-enum class ParameterKind { kUnknown, kDeprecated, kInt, kFloat, kBool, kList };
+enum class ParameterKind { kUnknown, kDeprecated, kInt, kFloat, kBool, kText, kList };
 ParameterKind KindOfParameter(std::string_view name);
 
 }  // namespace corral::modelfile

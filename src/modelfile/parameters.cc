@@ -15,7 +15,8 @@ struct KnownParameter {
   ParameterKind kind;
 };
 
-// Ollama's api/types.go (Options), and the names that it drops with a warning (parser/parser.go).
+// Ollama's api/types.go (Options); three of ours, the last before the names that it drops with a
+// warning (parser/parser.go).
 constexpr std::array kParameters = {
     KnownParameter{"num_ctx", ParameterKind::kInt},
     KnownParameter{"num_batch", ParameterKind::kInt},
@@ -37,6 +38,9 @@ constexpr std::array kParameters = {
     KnownParameter{"presence_penalty", ParameterKind::kFloat},
     KnownParameter{"frequency_penalty", ParameterKind::kFloat},
     KnownParameter{"stop", ParameterKind::kList},
+    KnownParameter{"kv_cache_type", ParameterKind::kText},
+    KnownParameter{"flash_attention", ParameterKind::kBool},
+    KnownParameter{"prompt_lookup", ParameterKind::kInt},
     KnownParameter{"penalize_newline", ParameterKind::kDeprecated},
     KnownParameter{"low_vram", ParameterKind::kDeprecated},
     KnownParameter{"f16_kv", ParameterKind::kDeprecated},
@@ -147,6 +151,8 @@ Result<ParameterValue> ParseValue(ParameterKind kind, std::string_view text) {
     case ParameterKind::kBool:
       if (const auto value = ParseBool(text)) return *value;
       return BadValue("bool", text);
+    case ParameterKind::kText:
+      return std::string(text);
     case ParameterKind::kList:
     case ParameterKind::kUnknown:
     case ParameterKind::kDeprecated:

@@ -45,6 +45,17 @@ TEST(Parameters, KeepsAListThatLooksLikeJsonAsOneText) {
               ElementsAre("[\"a\", \"b\"]"));
 }
 
+TEST(Parameters, KnowsOursBesideOllamas) {
+  const auto parameters = FormatParameters(
+      {{"kv_cache_type", {"q8_0"}}, {"flash_attention", {"false"}}, {"prompt_lookup", {"6"}}},
+      nullptr);
+  ASSERT_TRUE(parameters);
+  ASSERT_EQ(parameters->size(), 3U);
+  EXPECT_EQ((*parameters)[0].value, ParameterValue(std::string("q8_0")));
+  EXPECT_EQ((*parameters)[1].value, ParameterValue(false));
+  EXPECT_EQ((*parameters)[2].value, ParameterValue(std::int64_t{6}));
+}
+
 TEST(Parameters, KeepsAnIntAsAnInt) {
   const auto formatted = Format({{"num_ctx", "1048576"}, {"seed", "-7"}, {"top_k", "+5"}});
   ASSERT_TRUE(formatted) << formatted.error().message;

@@ -298,8 +298,8 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
   launch.options.main_gpu = request.main_gpu.value_or(-1);
   launch.options.num_thread = request.num_thread.value_or(0);
   launch.options.use_mmap = request.use_mmap ? (*request.use_mmap ? 1 : 0) : -1;
-  launch.options.flash_attention = options_.flash_attention;
-  launch.options.kv_cache_type = options_.kv_cache_type;
+  launch.options.flash_attention = request.flash_attention.value_or(options_.flash_attention);
+  launch.options.kv_cache_type = request.kv_cache_type.value_or(options_.kv_cache_type);
   launch.options.prefix_cache_bytes = options_.prefix_cache_bytes;
 
   const EntryId id = next_entry_++;
@@ -480,7 +480,9 @@ bool LocalScheduler::CanServe(const Entry& entry, const ModelRequest& request) c
   return !wants_other_gpu_share && !Differs(loaded.num_batch, request.num_batch) &&
          !Differs(loaded.main_gpu, request.main_gpu) &&
          !Differs(loaded.num_thread, request.num_thread) &&
-         !Differs(loaded.use_mmap, request.use_mmap);
+         !Differs(loaded.use_mmap, request.use_mmap) &&
+         !Differs(loaded.flash_attention, request.flash_attention) &&
+         !Differs(loaded.kv_cache_type, request.kv_cache_type);
 }
 
 int LocalScheduler::NumCtx(const ModelRequest& request) const {

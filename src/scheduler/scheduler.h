@@ -42,7 +42,8 @@ struct ModelRequest {
   bool is_vocab_only = false;
   // Explicit values only; unset means "the server decides".
   std::optional<int> num_ctx, num_batch, num_gpu, main_gpu, num_thread;
-  std::optional<bool> use_mmap;
+  std::optional<bool> use_mmap, flash_attention;
+  std::optional<std::string> kv_cache_type;  // one that core/settings.h takes; else a load error
   // Unset: keep the loaded model's, or the server's default for a new load.
   std::optional<std::chrono::nanoseconds> keep_alive;
   // Opaque details of the model for ps (family, quantization...), kept beside the loaded model.
@@ -129,8 +130,8 @@ class Scheduler {
   // start a worker.
   virtual void Acquire(ModelRequest request, StopToken stop, OnLease on_lease) = 0;
 
-  // Sets the keep-alive of the loaded model with this GGUF to 0: it goes when it is idle. Until then
-  // it is shown, and serves requests, which may keep it longer. Not loaded: nothing.
+  // Sets the keep-alive of the loaded model with this GGUF to 0: it goes when it is idle. Until
+  // then it is shown, and serves requests, which may keep it longer. Not loaded: nothing.
   virtual void Unload(const std::filesystem::path& model) = 0;
 
   // A snapshot, latest expiry first. Waits for the scheduler's thread (microseconds, it never

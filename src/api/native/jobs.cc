@@ -215,6 +215,8 @@ scheduler::ModelRequest ToModelRequest(std::shared_ptr<const models::Model> mode
   request.main_gpu = options.main_gpu;
   request.num_thread = options.num_thread;
   request.use_mmap = options.use_mmap;
+  request.flash_attention = options.flash_attention;
+  request.kv_cache_type = options.kv_cache_type;
   request.keep_alive = keep_alive;
   request.details = std::move(model);
   return request;

@@ -104,9 +104,12 @@ TEST(ToModelRequest, PassesExplicitValuesOnly) {
   EXPECT_EQ(request.details, model);
   options.num_ctx = 1;
   options.use_mmap = false;
+  options.kv_cache_type = "q8_0";
   request = ToModelRequest(model, options, std::chrono::nanoseconds(5), {});
   EXPECT_EQ(request.num_ctx, 4);
   EXPECT_EQ(request.use_mmap, false);
+  EXPECT_EQ(request.kv_cache_type, "q8_0");
+  EXPECT_FALSE(request.flash_attention);
   EXPECT_EQ(request.keep_alive, std::chrono::nanoseconds(5));
 }
 

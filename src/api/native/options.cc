@@ -12,15 +12,15 @@
 namespace corral::api {
 namespace {
 
-enum class Type : std::uint8_t { kInt, kFloat, kBool, kStop };
+enum class Type : std::uint8_t { kInt, kFloat, kBool, kText, kStop };
 
 struct Known {
   std::string_view name;
   Type type;
 };
 
-// api/types.go, Options and Runner. draft_num_predict is checked and has no effect: there is no
-// draft model.
+// api/types.go, Options and Runner, then ours. draft_num_predict is checked and has no effect:
+// there is no draft model.
 constexpr Known kKnown[] = {
     {"num_ctx", Type::kInt},
     {"num_batch", Type::kInt},
@@ -42,6 +42,9 @@ constexpr Known kKnown[] = {
     {"presence_penalty", Type::kFloat},
     {"frequency_penalty", Type::kFloat},
     {"stop", Type::kStop},
+    {"kv_cache_type", Type::kText},
+    {"flash_attention", Type::kBool},
+    {"prompt_lookup", Type::kInt},
 };
 
 std::int64_t ToInteger(const OptionValue& value) {
@@ -73,6 +76,8 @@ Status CheckType(const Known& known, const OptionValue& value) {
       return value.kind == JsonKind::kNumber ? Status() : wrong("type float32");
     case Type::kBool:
       return value.kind == JsonKind::kBool ? Status() : wrong("type boolean");
+    case Type::kText:
+      return value.kind == JsonKind::kString ? Status() : wrong("type string");
     case Type::kStop:
       if (value.kind == JsonKind::kString) return {};
       if (value.kind != JsonKind::kArray) return wrong("type array");
@@ -119,6 +124,12 @@ void Set(std::string_view name, const OptionValue& value, ResolvedOptions* out) 
     sampling.presence_penalty = ToFloat(value);
   } else if (name == "frequency_penalty") {
     sampling.frequency_penalty = ToFloat(value);
+  } else if (name == "kv_cache_type") {
+    out->kv_cache_type = value.text;
+  } else if (name == "flash_attention") {
+    out->flash_attention = value.boolean;
+  } else if (name == "prompt_lookup") {
+    sampling.prompt_lookup = ToInt(value);
   } else if (name == "stop") {
     if (value.kind == JsonKind::kString) {
       sampling.stop = {value.text};

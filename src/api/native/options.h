@@ -42,7 +42,8 @@ struct ResolvedOptions {
   SamplingOptions sampling;
   // Explicit values only.
   std::optional<int> num_ctx, num_batch, num_gpu, main_gpu, num_thread;
-  std::optional<bool> use_mmap;
+  std::optional<bool> use_mmap, flash_attention;
+  std::optional<std::string> kv_cache_type;
 };
 
 // Unknown names are logged and ignored, null is ignored, a fraction for an integer is cut, a bare

@@ -41,6 +41,16 @@ TEST(ResolveOptions, LetsTheRequestReplaceTheModel) {
   EXPECT_TRUE(resolved->sampling.stop.empty());
 }
 
+TEST(ResolveOptions, TakesOursFromTheModelAndTheRequest) {
+  const models::Params of_model = {{"kv_cache_type", std::string("q8_0")},
+                                   {"flash_attention", false}};
+  const auto resolved = ResolveOptions(of_model, Options(R"({"prompt_lookup":6})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->kv_cache_type, "q8_0");
+  EXPECT_EQ(resolved->flash_attention, false);
+  EXPECT_EQ(resolved->sampling.prompt_lookup, 6);
+}
+
 TEST(ResolveOptions, CutsFractionsOfIntegers) {
   const auto resolved =
       ResolveOptions({}, Options(R"({"top_k":3.9,"seed":-2.5,"num_predict":1e300})"));
@@ -63,6 +73,7 @@ TEST(ResolveOptions, IgnoresUnknownNamesAndNull) {
 TEST(ResolveOptions, RefusesWrongTypesInOllamasWords) {
   EXPECT_EQ(ErrorOf(R"({"temperature":"hot"})"), R"(option "temperature" must be of type float32)");
   EXPECT_EQ(ErrorOf(R"({"num_ctx":"1"})"), R"(option "num_ctx" must be of type integer)");
+  EXPECT_EQ(ErrorOf(R"({"kv_cache_type":8})"), R"(option "kv_cache_type" must be of type string)");
   EXPECT_EQ(ErrorOf(R"({"use_mmap":1})"), R"(option "use_mmap" must be of type boolean)");
   EXPECT_EQ(ErrorOf(R"({"stop":1})"), R"(option "stop" must be of type array)");
   EXPECT_EQ(ErrorOf(R"({"stop":["a",1]})"), R"(option "stop" must be of an array of strings)");
