@@ -23,6 +23,7 @@
 #include "api/version.h"
 #include "app/advice.h"
 #include "core/files.h"
+#include "core/host.h"
 #include "core/init_process.h"
 #include "core/log.h"
 #include "core/metrics.h"
