@@ -51,6 +51,7 @@ enum class LogLevel : int { kTrace = -8, kDebug = -4, kInfo = 0, kWarn = 4, kErr
 struct Settings {
   // Ollama's
   LogLevel log_level = LogLevel::kInfo;  // OLLAMA_DEBUG
+  bool no_prune = false;                 // OLLAMA_NOPRUNE
   Host host;                         // OLLAMA_HOST, OLLAMA_PORT (when OLLAMA_HOST names no port)
   Host client_host;                  // the CLI's: OLLAMA_HOST, else OLLAMA_BASE_URL, else `host`
   std::uint64_t context_length = 0;  // OLLAMA_CONTEXT_LENGTH; 0: automatic
@@ -60,15 +61,14 @@ struct Settings {
   std::uint64_t max_queue = 512;        // OLLAMA_MAX_QUEUE
   std::string models;                // OLLAMA_MODELS; $HOME/.ollama/models; empty: HOME is unknown
   std::uint64_t num_parallel = 0;    // OLLAMA_NUM_PARALLEL; 0: unset
-  bool no_prune = false;             // OLLAMA_NOPRUNE
   std::vector<std::string> origins;  // OLLAMA_ORIGINS, trimmed, no empty ones
   std::optional<bool> flash_attention;  // OLLAMA_FLASH_ATTENTION
   std::string kv_cache_type;            // OLLAMA_KV_CACHE_TYPE, lower case, one that llama.cpp has
   std::chrono::nanoseconds load_timeout = std::chrono::minutes(5);  // OLLAMA_LOAD_TIMEOUT; 0: none
   std::optional<bool> go_template;                                  // OLLAMA_GO_TEMPLATE
   bool no_history = false;                                          // OLLAMA_NOHISTORY
-  std::string editor;                                               // OLLAMA_EDITOR
   bool no_cloud = false;  // OLLAMA_NO_CLOUD (there is no cloud: for /api/status only)
+  std::string editor;     // OLLAMA_EDITOR
   // ours
   std::string log_format = "text";              // CORRAL_LOG_FORMAT: text, json
   std::uint64_t max_body_bytes = 128ULL << 20;  // CORRAL_MAX_BODY

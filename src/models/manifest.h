@@ -39,8 +39,8 @@ struct Manifest {
   std::optional<Layer> config;  // absent in odd old models: defaults apply
   std::vector<Layer> layers;
   std::string media_type;  // as it says itself; empty: it doesn't
-  std::string raw;     // the file's bytes, kept: a pulled manifest is stored as received
-  std::string digest;  // hex SHA-256 of raw: the model's ID
+  std::string raw;         // the file's bytes, kept: a pulled manifest is stored as received
+  std::string digest;      // hex SHA-256 of raw: the model's ID
 
   // First layer of this kind, or null.
   const Layer* Find(std::string_view kind) const;
