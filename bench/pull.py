@@ -1,8 +1,8 @@
-"""The pull of one large blob from a registry on this machine, beside `curl -o file && sha256sum file` of the same blob."""
+"""The work `pull` of bench/run.py: one large blob from Debian's docker-registry on this machine, beside
+`curl -o file && sha256sum file` of the same blob."""
+import json
 import os
 import pathlib
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -11,6 +11,9 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/system/fixtures"))
 import registry as reg  # noqa: E402
 from server import Server  # noqa: E402
+
+
+SIZE = 1 << 30
 
 
 def seconds(call):
@@ -25,10 +28,13 @@ def big_blob(size):
     return b"".join(number.to_bytes(8, "little") + block[8:] for number in range(size >> 20))
 
 
-def measure(size, runs):
-    """{"pull_s", "curl_s", "ratio"}, each a list with a value a run; the runs take turns."""
+def measure(options):
+    """Figures of corral and curl, a run each in turn."""
+    if not reg.is_installed():
+        raise SystemExit("`pull` needs docker-registry: scripts/setup-debian test")
+    ours, peers = [], []
     with reg.DockerRegistry() as registry, Server() as server, tempfile.TemporaryDirectory(dir=server.folder) as folder:
-        blob = big_blob(size)
+        blob = big_blob(SIZE)
         digest = reg.digest(blob)
         registry.put_model("library/big", "latest", [(reg.LAYER_TYPE + "model", blob)], b"{}")
         del blob
@@ -47,31 +53,14 @@ def measure(size, runs):
             if output.split()[0] != digest.split(":")[1]:
                 raise SystemExit("curl brought other bytes")
 
-        result = {"size_bytes": size, "pull_s": [], "curl_s": [], "ratio": []}
-        for run in range(-1, runs):  # the first one warms up
+        for run in range(-1, options.runs):  # the first one warms up
             os.sync()
             curl_s = seconds(curl)
             target.unlink()
             os.sync()
             pull_s = seconds(pull)
-            server.request("DELETE", "/api/delete", body='{"model":"%s"}' % name)
+            server.request("DELETE", "/api/delete", body=json.dumps({"model": name}))
             if run >= 0:
-                result["pull_s"].append(pull_s)
-                result["curl_s"].append(curl_s)
-                result["ratio"].append(pull_s / curl_s)
-        return result
-
-
-def main():
-    size = int(sys.argv[1]) if len(sys.argv) > 1 else 1 << 30
-    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    if not reg.is_installed() or not shutil.which("curl"):
-        raise SystemExit("docker-registry and curl are needed (scripts/setup-debian test)")
-    result = measure(size, runs)
-    print(f"pull of {size >> 20} MiB, verified: {statistics.median(result['pull_s']):.2f} s; curl + sha256sum: "
-          f"{statistics.median(result['curl_s']):.2f} s; ratio {statistics.median(result['ratio']):.2f} "
-          f"({min(result['ratio']):.2f} to {max(result['ratio']):.2f} in {runs} runs)")
-
-
-if __name__ == "__main__":
-    main()
+                ours.append({"wall_s": pull_s})
+                peers.append({"wall_s": curl_s})
+    return {"corral": ours, "curl": peers}

@@ -12,6 +12,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/system/fixtures"), str(ROOT / "bench")]
+import pull  # noqa: E402
 import works  # noqa: E402
 from peers import Corral, LlamaServer, Ollama, resident_bytes  # noqa: E402
 from server import Server, free_port, starter_model, words  # noqa: E402
@@ -55,6 +56,7 @@ ROWS = {
     "two": [("two models at once: tokens/s over the mean of each alone", lambda o, p: o["total_over_alone"], ">=", 0.9)],
     "cold": [("start to first token, model not loaded: over llama-server's", lambda o, p: over(o, p, "first_token_s"), "<=", None),
              ("start to the first answer on / (s)", lambda o, p: o["answers_s"], "<=", 0.1)],
+    "pull": [("pull of 1 GiB, hashed and stored: time over curl + sha256sum", lambda o, p: over(o, p, "wall_s"), "<=", 0.9)],
     "memory": [("resident, no model (MB)", lambda o, p: o["idle_bytes"] / 1e6, "<=", 25),
                ("resident, one model: over llama-server's", lambda o, p: over(o, p, "loaded_bytes"), "<=", None)],
 }
@@ -166,7 +168,7 @@ def second_model(options):
 
 
 def measure(options, name):
-    special = {"one": measure_one, "cold": measure_cold, "memory": measure_memory}
+    special = {"one": measure_one, "cold": measure_cold, "memory": measure_memory, "pull": pull.measure}
     if name in special:
         return special[name](options)
     models, arguments, env = {"model": options.model}, [], {}
