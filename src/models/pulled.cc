@@ -92,6 +92,7 @@ Result<std::vector<Layer>> Store::CommitPull(const ModelName& name, const Manife
   if (!result) return Fail(AsStoreError(std::move(result).error()));
   if (!result->empty()) return result;
   state.blobs.Forget(used);
+  state.blobs.RemoveStrayStates(used);
   for (const Digest& digest : used) replaced.erase(digest);
   if (state.options.is_prune_enabled) state.RemoveReplaced(replaced, on_removing);
   return result;

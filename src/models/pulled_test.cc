@@ -102,6 +102,15 @@ TEST_F(PulledTest, OllamasPartialFilesAreGoneOnWith) {
   EXPECT_THAT(Blobs(), ElementsAre(Digest::OfBytes(text).FileName()));
 }
 
+TEST_F(PulledTest, StatesThatAKillLeftBehindABlobGoWithTheNextPull) {
+  Download("one");
+  WriteAll(fs::path(Partial("one").native() + "-0"), "{}");
+  WriteAll(fs::path(Partial("other").native() + "-0"), "{}");  // not ours to judge
+  ASSERT_TRUE(store_->CommitPull(NameOf("m"), ManifestOf({LayerOf("one")}), {}));
+  EXPECT_EQ(Blobs(), (std::set<std::string>{Digest::OfBytes("one").FileName(),
+                                            Digest::OfBytes("other").FileName() + "-partial-0"}));
+}
+
 TEST_F(PulledTest, AStateThatIsLongerThanItsFileIsNotBelieved) {
   WriteAll(Partial("hello world"), "hel");
   WriteAll(fs::path(Partial("hello world").native() + "-0"),

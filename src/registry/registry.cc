@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <list>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -50,10 +52,15 @@ Status Registry::State::Start(const StopToken& stop, std::function<void(const St
     return Fail(Code::kBusy, "too many models are pulled and pushed at once, please try again");
   Job& job = jobs.emplace_back();
   job.on_stop.emplace(stop, [&job, stop] { job.stop.RequestStop(stop.Reason()); });
-  job.thread = std::jthread([&job, work = std::move(work)] {
-    work(job.stop.token());
-    job.is_over = true;
-  });
+  try {
+    job.thread = std::jthread([&job, work = std::move(work)] {
+      work(job.stop.token());
+      job.is_over = true;
+    });
+  } catch (const std::system_error& error) {
+    jobs.pop_back();
+    return Fail(Code::kBusy, std::string("cannot start a thread: ") + error.what());
+  }
   ::pthread_setname_np(job.thread.native_handle(), "transfer");
   return {};
 }

@@ -52,6 +52,9 @@ class Blobs {
   // As Store::OpenPartial and Store::PartialBytes.
   Result<std::unique_ptr<PartialBlob>> OpenPartial(const Digest& digest, std::int64_t size_bytes);
   std::int64_t PartialBytes(const Digest& digest) const;
+  // Removes the state files of downloads that are whole blobs now: a kill between the two steps
+  // leaves them.
+  void RemoveStrayStates(const std::set<Digest>& whole);
 
   // One writer a name, whatever its case: who replaces a manifest knows which one it was.
   Result<BlobLocks::Held> OwnName(const StoreLock::Held& shared, const ModelName& name);

@@ -204,6 +204,20 @@ Result<std::unique_ptr<PartialBlob>> Blobs::OpenPartial(const Digest& digest,
   }
 }
 
+void Blobs::RemoveStrayStates(const std::set<Digest>& whole) {
+  std::error_code error;
+  std::vector<fs::path> stray;
+  for (fs::directory_iterator at(layout_.blobs, error), end; !error && at != end;
+       at.increment(error)) {
+    const auto group = PartialGroup(at->path().filename().native());
+    if (!group || *group == at->path().filename().native() || Look(layout_.blobs / *group))
+      continue;
+    const auto digest = Digest::Parse(group->substr(0, group->find("-partial")));
+    if (digest && whole.count(*digest) != 0) stray.push_back(at->path());
+  }
+  for (const fs::path& file : stray) (void)files_.Remove(file);
+}
+
 std::int64_t Blobs::PartialBytes(const Digest& digest) const {
   struct stat facts {};
   if (::lstat(layout_.PartialPath(digest).c_str(), &facts) != 0) return 0;

@@ -9,6 +9,7 @@
 namespace corral::registry::internal {
 namespace {
 
+constexpr int kCommitPatience = 20;  // a registry may copy and hash all of a blob at its end
 constexpr std::size_t kMaxAnswerBytes = 64U << 10;
 
 // Where an upload goes on. Ollama's registry says so in a header of its own.
@@ -110,6 +111,7 @@ Status Remote::FinishUpload(const Url& upload, const models::Digest& digest,
       upload.text + (has_query ? "&" : "?") + "digest=" + EncodeQuery(digest.ToString());
   if (!etag.empty()) address += "&etag=" + EncodeQuery(etag);
   CORRAL_TRY(request.url, ParseUrl(address));
+  request.patience = kCommitPatience;
   Url last;
   CORRAL_TRY(const Reply reply,
              Send(std::move(request), kMaxAnswerBytes, stop, /*is_cut=*/true, &last));

@@ -28,6 +28,9 @@ std::string MethodWord(const std::string& method) {
   return word;
 }
 
+// Without the query, which may be a key to the address: messages are shown and logged.
+std::string Shown(const Url& url) { return GoQuote(url.text.substr(0, url.text.find('?'))); }
+
 void StartLibrary() {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
@@ -178,7 +181,7 @@ Status Transfer::Outcome(CURLcode code) const {
   if (!callback_status_) return callback_status_;
   if (is_address_refused_ && code != CURLE_OK) {
     return Fail(Code::kForbidden,
-                MethodWord(request_.method) + " " + GoQuote(request_.url.text) +
+                MethodWord(request_.method) + " " + Shown(request_.url) +
                     ": the registry leads to a private address, which is not followed");
   }
   if (code != CURLE_OK) return Fail(Code::kUpstream, Describe(code));
@@ -189,13 +192,13 @@ Status Transfer::Outcome(CURLcode code) const {
 
 Error Transfer::Stalled() const {
   return {Code::kUpstream,
-          MethodWord(request_.method) + " " + GoQuote(request_.url.text) + ": no data received"};
+          MethodWord(request_.method) + " " + Shown(request_.url) + ": no data received"};
 }
 
 // As Go words it.
 std::string Transfer::Describe(CURLcode code) const {
   const Url& url = request_.url;
-  const std::string text = MethodWord(request_.method) + " " + GoQuote(url.text) + ": ";
+  const std::string text = MethodWord(request_.method) + " " + Shown(url) + ": ";
   long os_error = 0;
   curl_easy_getinfo(handle_.get(), CURLINFO_OS_ERRNO, &os_error);
   switch (code) {
@@ -239,9 +242,10 @@ bool Session::MayReach(const sockaddr& address, const Url& url) {
 Result<Reply> Session::Send(Request request, std::size_t max_body_bytes, const StopToken& stop,
                             bool is_cut) {
   if (stop.StopRequested()) return Fail(stop.ToError());
+  const std::chrono::milliseconds stall = options_.stall * request.patience;
   Reply reply;
   bool was_cut = false;
-  const std::string url = request.url.text;
+  const std::string url = Shown(request.url);
   Transfer transfer(*this, std::move(request), nullptr, [&](std::string_view bytes) -> Status {
     const std::size_t room = max_body_bytes - reply.body.size();
     reply.body += bytes.substr(0, room);
@@ -261,7 +265,7 @@ Result<Reply> Session::Send(Request request, std::size_t max_body_bytes, const S
     for (int n_running = 1; n_running > 0 && !stop.StopRequested();) {
       if (curl_multi_perform(multi, &n_running) != CURLM_OK || n_running == 0) break;
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-          transfer.last_activity() + options_.stall - Clock::now());
+          transfer.last_activity() + stall - Clock::now());
       if (left.count() <= 0) {
         is_stalled = true;
         break;

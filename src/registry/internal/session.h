@@ -47,6 +47,7 @@ struct Request {
   std::vector<std::string> headers = {};  // "Name: value"; no line ends in them
   std::string body = {};                  // of POST, PUT and PATCH; may be empty
   BodySource* body_source = nullptr;      // instead of `body`; outlives the exchange
+  int patience = 1;                       // times Options::stall that the server may be silent
 };
 
 struct Head {

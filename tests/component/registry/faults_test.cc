@@ -17,7 +17,7 @@ class RegistryFaults : public RegistryTest {
     return Name("m", "127.0.0.1:" + std::to_string(gate_->port()));
   }
   void ExpectWhole() {
-    EXPECT_EQ(ReadAll(Blob(layer_)), bytes_);
+    EXPECT_TRUE(ReadAll(Blob(layer_)) == bytes_);
     EXPECT_EQ(Blobs().size(), 2U);
   }
 
@@ -73,6 +73,18 @@ TEST_F(RegistryFaults, AWrongByteIsFoundAndNothingIsKept) {
                 models::Digest::OfBytes("what was sent.").ToString());
   EXPECT_TRUE(Blobs().empty());
   EXPECT_FALSE(store_->Load(models::ModelName::Parse(Name("wrong")).value()));
+}
+
+TEST_F(RegistryFaults, AByteThatChangesOnTheWayIsFoundAndTheNextPullEndsWell) {
+  options_.n_streams = 1;
+  GateRules rules;
+  rules.to_client.corrupt_at = 300'000;  // in the middle of a chunk
+  gate_->SetRules(rules);
+  EXPECT_THAT(Pull(ThroughGate()).back(), StartsWith("error: digest mismatch, file must be"));
+  EXPECT_TRUE(Blobs().empty());
+  gate_->SetRules({});
+  EXPECT_EQ(Pull(ThroughGate()).back(), "success");
+  ExpectWhole();
 }
 
 TEST_F(RegistryFaults, ErrorsThatPassAreWaitedOut) {

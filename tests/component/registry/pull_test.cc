@@ -24,7 +24,7 @@ TEST_F(RegistryPull, BringsAModelByteForByte) {
   EXPECT_EQ(lines.front(), "pulling manifest");
   EXPECT_EQ(lines[1], "pulling " + big.digest.hex().substr(0, 12));
   EXPECT_EQ(lines.back(), "success") << ::testing::PrintToString(lines);
-  EXPECT_EQ(ReadAll(Blob(big)), bytes);
+  EXPECT_TRUE(ReadAll(Blob(big)) == bytes);
   EXPECT_EQ(ReadAll(Blob(small)), "{}");
   EXPECT_EQ(store_->Load(models::ModelName::Parse(Name()).value()).value()->manifest.raw, manifest);
   EXPECT_EQ(Blobs().size(), 4U) << "nothing else is left";
@@ -46,7 +46,7 @@ TEST_F(RegistryPull, ServesFromOneStreamIfTheRegistryKnowsNoRanges) {
   const models::Layer layer = toy_.AddBlob(bytes);
   toy_.AddModel("m", {layer});
   EXPECT_EQ(Pull(Name()).back(), "success");
-  EXPECT_EQ(ReadAll(Blob(layer)), bytes);
+  EXPECT_TRUE(ReadAll(Blob(layer)) == bytes);
 }
 
 TEST_F(RegistryPull, StopsForItsClientAndTheNextGoesOn) {
@@ -66,7 +66,7 @@ TEST_F(RegistryPull, StopsForItsClientAndTheNextGoesOn) {
   ASSERT_TRUE(Made().Pull(RequestFor(Name()), {}, [&](const registry::Progress& progress) {
     if (progress.total == layer.size && first_completed < 0) first_completed = progress.completed;
   }));
-  EXPECT_EQ(ReadAll(Blob(layer)), bytes);
+  EXPECT_TRUE(ReadAll(Blob(layer)) == bytes);
   EXPECT_LT(toy_.n_served() - n_before, bytes.size() - (1 << 20))
       << "what was there is not fetched again";
 }
@@ -81,7 +81,7 @@ TEST_F(RegistryPull, GoesOnWithWhatOllamaHasBegun) {
   std::ofstream(partial + "-0") << R"({"N":0,"Offset":0,"Size":2097152,"Completed":1048576})"
                                 << "\n";
   EXPECT_EQ(Pull(Name()).back(), "success");
-  EXPECT_EQ(ReadAll(Blob(layer)), bytes);
+  EXPECT_TRUE(ReadAll(Blob(layer)) == bytes);
   EXPECT_LE(toy_.n_served(), (1U << 20) + (128U << 10));
 }
 
@@ -93,7 +93,7 @@ TEST_F(RegistryPull, BeginsAnewIfWhatWasThereIsWrong) {
   std::ofstream(partial, std::ios::binary) << std::string(1 << 20, 'x');
   std::ofstream(partial + "-0") << R"({"N":0,"Offset":0,"Size":1048576,"Completed":700000})";
   EXPECT_EQ(Pull(Name()).back(), "success");
-  EXPECT_EQ(ReadAll(Blob(layer)), bytes);
+  EXPECT_TRUE(ReadAll(Blob(layer)) == bytes);
 }
 
 TEST_F(RegistryPull, ABlobThatIsThereIsNotFetched) {
@@ -164,7 +164,8 @@ TEST_F(RegistryPull, TwoAtOnceShareOneDownloadAndOneMayLeave) {
   const Deadline deadline = Clock::now() + std::chrono::seconds(60);
   EXPECT_THAT(ends.Pop(deadline).value_or("late"), StartsWith("first "));
   EXPECT_EQ(ends.Pop(deadline).value_or("late"), "second success");
-  EXPECT_EQ(ReadAll(Blob(layer)), bytes);
+  registry_.reset();  // its threads may still be on their way out of `ends`
+  EXPECT_TRUE(ReadAll(Blob(layer)) == bytes);
   EXPECT_LE(toy_.n_served(), bytes.size() + (512 << 10)) << "one download";
 }
 
@@ -183,7 +184,7 @@ TEST_F(RegistryPull, TwoServersOnOneStoreBringABlobOnce) {
   }
   EXPECT_EQ(lines.back(), "success");
   EXPECT_TRUE(there) << there.error().message;
-  EXPECT_EQ(ReadAll(Blob(layer)), bytes);
+  EXPECT_TRUE(ReadAll(Blob(layer)) == bytes);
   EXPECT_LE(toy_.n_served(), bytes.size() + (512 << 10));
   EXPECT_EQ(Blobs().size(), 2U);
 }
