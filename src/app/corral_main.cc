@@ -2,6 +2,7 @@
 #include <string>
 
 #include "api/version.h"
+#include "app/local_server.h"
 #include "app/server.h"
 #include "cli/main.h"
 
@@ -12,6 +13,7 @@
 int main(int argc, char** argv) {
   corral::cli::Hooks hooks;
   hooks.serve = corral::app::RunServer;
+  hooks.open_local_server = corral::app::OpenLocalServer;
   hooks.version = CORRAL_VERSION;
   hooks.ollama_version = std::string(corral::api::kOllamaVersion);
   return corral::cli::Main(argc, argv, hooks);

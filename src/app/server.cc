@@ -5,7 +5,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -22,27 +21,18 @@
 #include "api/start_models.h"
 #include "api/version.h"
 #include "app/advice.h"
+#include "app/rooms.h"
 #include "core/files.h"
-#include "core/host.h"
 #include "core/init_process.h"
 #include "core/log.h"
-#include "core/metrics.h"
 #include "core/script.h"
 #include "core/settings.h"
 #include "http/http.h"
-#include "models/store.h"
-#include "registry/registry.h"
-#include "scheduler/scheduler.h"
-#include "worker/client.h"
 
 extern char** environ;
 
 namespace corral::app {
 namespace {
-
-constexpr int kAutoLoadedModels = 3;  // Ollama's 3 x max(GPUs, 1) for a machine without GPUs
-constexpr std::uint64_t kAutoContext = 4096;
-constexpr std::chrono::seconds kWorkerGrace{2};
 
 // SIGTERM and SIGINT as a descriptor: blocked in every thread that is made from here on.
 class StopSignals {
@@ -79,50 +69,6 @@ std::vector<std::string> EnvironmentVariables() {
   for (char** variable = environ; *variable != nullptr; ++variable)
     variables.emplace_back(*variable);
   return variables;
-}
-
-// corral-worker lies beside this program, or installed in ../lib/corral, unless a setting says
-// otherwise.
-std::filesystem::path WorkerProgram(const Settings& settings) {
-  if (!settings.worker.empty()) return settings.worker;
-  std::error_code error;
-  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  const auto installed = folder.parent_path() / "lib" / "corral" / "corral-worker";
-  return std::filesystem::exists(installed, error) ? installed : folder / "corral-worker";
-}
-
-scheduler::Options SchedulerOptions(const Settings& settings) {
-  scheduler::Options options;
-  options.worker_program = WorkerProgram(settings);
-  options.max_loaded_models =
-      settings.max_loaded_models == 0
-          ? kAutoLoadedModels
-          : static_cast<int>(std::min<std::uint64_t>(settings.max_loaded_models, 1000));
-  options.max_queue = static_cast<int>(std::min<std::uint64_t>(settings.max_queue, 1'000'000));
-  options.num_parallel = static_cast<int>(std::min<std::uint64_t>(settings.num_parallel, 64));
-  options.default_num_ctx = static_cast<int>(std::min<std::uint64_t>(
-      settings.context_length == 0 ? kAutoContext : settings.context_length, 1U << 30));
-  options.default_keep_alive = settings.keep_alive;
-  options.load_timeout = settings.load_timeout;
-  options.flash_attention = settings.flash_attention.value_or(true);
-  options.kv_cache_type = settings.kv_cache_type;
-  options.prefix_cache_bytes = settings.prefix_cache_bytes
-                                   ? static_cast<std::int64_t>(std::min<std::uint64_t>(
-                                         *settings.prefix_cache_bytes, 1ULL << 50))
-                                   : -1;  // each worker takes a share of what is free then
-  return options;
-}
-
-registry::Options RegistryOptions(const Settings& settings) {
-  registry::Options options;
-  options.user_agent = UserAgent(api::kOllamaVersion, CORRAL_VERSION);
-  options.mirror = settings.registry_mirror;
-  options.environment = ProcessEnvironment();
-  options.ca_file = settings.ca_file;
-  options.key_file = settings.signing_key;
-  options.auth_file = settings.registry_auth;
-  options.allowed = settings.registries;
-  return options;
 }
 
 // What came out of the environment and the defaults, for whoever asks for more (OLLAMA_DEBUG).
@@ -186,20 +132,12 @@ int RunServer() {
   for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
   LogSettings(settings);
 
-  models::StoreOptions store_options;
-  store_options.is_prune_enabled = !settings.no_prune;
-  store_options.go_template = settings.go_template;
-  auto store = models::Store::Open(settings.models, store_options);
-  if (!store) return Failed(store.error(), StoreAdvice(settings.models));
+  auto rooms = Rooms::Make(settings);
+  if (!rooms) return Failed(rooms.error(), StoreAdvice(settings.models));
   WarnIfReadOnly(settings.models);
 
-  Metrics metrics;
-  const auto scheduler = scheduler::MakeScheduler(
-      SchedulerOptions(settings), std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()));
-  const auto registry = std::make_unique<registry::Registry>(**store, RegistryOptions(settings));
-  api::RequestMetrics request_metrics(metrics);
-  api::Readiness readiness;
-  const api::Services services{**store, *scheduler, *registry, settings, metrics, readiness};
+  api::RequestMetrics request_metrics((*rooms)->metrics());
+  const api::Services services = (*rooms)->services();
   api::StartModels start_models(services);
   http::Router router;
   api::AddRoutes(router, services);
@@ -231,7 +169,7 @@ int RunServer() {
 
   const int signal = signals.Wait();
   Log(LogLevel::kInfo, "stopping", {{"signal", ::strsignal(signal)}});
-  readiness.StartDraining();
+  (*rooms)->readiness().StartDraining();
   {
     // A second signal ends the grace; the end of the drain ends the wait for one.
     int ends[2] = {-1, -1};
@@ -246,7 +184,7 @@ int RunServer() {
     (void)!::write(drain.get(), "x", 1);
   }
   start_jobs.reset();
-  scheduler->Shutdown(kWorkerGrace);
+  (*rooms)->StopWorkers();
   server->reset();
   Log(LogLevel::kInfo, "stopped");
   return 0;

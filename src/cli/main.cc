@@ -20,8 +20,20 @@ std::string ProgramName(const char* argv0) {
   return name.empty() ? "corral" : name;
 }
 
-std::unique_ptr<Transport> MakeTransport(const Hooks& hooks, const Settings& settings) {
+// What works on the store alone, in a build of an image for instance. Not what people ask to see
+// whether a server is there.
+bool CanDoWithoutServer(CommandId command) {
+  return command == CommandId::kPull || command == CommandId::kPush ||
+         command == CommandId::kCreate;
+}
+
+std::unique_ptr<Transport> MakeTransport(const Hooks& hooks, const Settings& settings,
+                                         LocalServer* local_server) {
   CurlOptions options;
+  if (local_server != nullptr) {
+    options.unix_socket = local_server->socket();
+    return MakeCurlTransport(std::move(options));
+  }
   options.server = settings.client_host;
   options.proxy = ProxyFor(settings.client_host, hooks.environment);
   options.user_agent = UserAgent(hooks.ollama_version, hooks.version);
@@ -110,8 +122,24 @@ int Main(int argc, char** argv, const Hooks& hooks) {
   if (command.id == CommandId::kServe) return hooks.serve();
 
   const Settings settings = ReadSettings(hooks.environment, {}, nullptr);
+  std::unique_ptr<LocalServer> local_server;  // outlives the transport to it
   std::unique_ptr<Transport> own_transport;
-  if (hooks.transport == nullptr) own_transport = MakeTransport(hooks, settings);
+  if (hooks.transport == nullptr) own_transport = MakeTransport(hooks, settings, nullptr);
+  const bool needs_answer = command.id != CommandId::kHealth && command.id != CommandId::kRoot;
+  if (needs_answer) {
+    Status alive = Client(own_transport ? *own_transport : *hooks.transport).Heartbeat();
+    if (!alive && alive.error().message == kServerDown && CanDoWithoutServer(command.id) &&
+        hooks.open_local_server && IsThisMachine(settings.client_host.host)) {
+      auto opened = hooks.open_local_server();
+      if (!opened) return fail(opened.error());
+      console.Err("no server at " + settings.client_host.Url() + ": working on the models in " +
+                  settings.models + "\n");
+      local_server = *std::move(opened);
+      own_transport = MakeTransport(hooks, settings, local_server.get());
+      alive = {};
+    }
+    if (!alive) return fail(alive.error());
+  }
   Client client(own_transport ? *own_transport : *hooks.transport);
   FileSystem& files = hooks.files != nullptr ? *hooks.files : RealFileSystem();
   Context context{client, console, files, hooks.environment, settings, hooks.now};
@@ -119,9 +147,6 @@ int Main(int argc, char** argv, const Hooks& hooks) {
   if (command.id == CommandId::kRoot) {
     PrintVersion(context, program, hooks);
     return 0;
-  }
-  if (command.id != CommandId::kHealth) {
-    if (const Status status = client.Heartbeat(); !status) return fail(status.error());
   }
   const Status status = Run(context, *invocation);
   return status ? 0 : fail(status.error());

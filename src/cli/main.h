@@ -4,11 +4,14 @@
 //   hooks.serve = [] { return RunServer(); };
 //   return cli::Main(argc, argv, hooks);
 //
-// Everything but `serve` is a client that speaks HTTP with the server at OLLAMA_HOST. Texts, exit
+// Everything but `serve` is a client that speaks HTTP with the server at OLLAMA_HOST, or, for some
+// commands and without one, with a server in this process (Hooks::open_local_server). Texts, exit
 // codes (0 or 1) and tables are Ollama's.
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "cli/client.h"
@@ -19,8 +22,18 @@
 
 namespace corral::cli {
 
+// A server in this process.
+class LocalServer {
+ public:
+  virtual ~LocalServer() = default;
+  // The Unix socket that it listens on.
+  virtual std::filesystem::path socket() const = 0;
+};
+
 struct Hooks {
-  std::function<int()> serve;     // `serve`; its result is the exit code
+  std::function<int()> serve;  // `serve`; its result is the exit code
+  // For `pull`, `push` and `create` when no server answers on this machine; may be empty.
+  std::function<Result<std::unique_ptr<LocalServer>>()> open_local_server = {};
   std::string version = "0.0.0";  // Corral's
   std::string ollama_version =
       "0.0.0";  // the Ollama version that the API reports and that --version compares

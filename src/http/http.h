@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/files.h"
 #include "core/result.h"
 #include "core/stop.h"
 
@@ -124,6 +125,7 @@ struct ServerOptions {
   std::string address =
       "127.0.0.1";  // an IP, a host name, or empty for all interfaces (dual stack)
   std::uint16_t port = 11434;
+  bool listens = true;  // false: no address is bound; connections come by Server::Adopt alone
   std::uint64_t max_body_bytes = 128ULL << 20;
   std::uint32_t max_head_bytes = 64U << 10;
   int max_connections = 4096;
@@ -153,6 +155,10 @@ class Server {
   virtual std::uint16_t port() const = 0;   // the bound one
   virtual std::string address() const = 0;  // "127.0.0.1:11434", for the log
   virtual ServerLoad load() const = 0;      // any thread
+
+  // Serves a connected stream socket, such as a Unix one, as if it had been accepted.
+  // Its peer is called "local". Any thread.
+  virtual void Adopt(UniqueFd socket) = 0;
 
   // Graceful stop, in the steps of docs/architecture.md: the listening socket closes at once;
   // requests that arrive on open connections within `grace` are served with Connection: close; then

@@ -149,10 +149,12 @@ class BeastServer final : public Server {
     return JoinHostPort(endpoint_.address().to_string(), endpoint_.port());
   }
   ServerLoad load() const override;
+  void Adopt(UniqueFd socket) override;
   void Drain(std::chrono::milliseconds grace) override;
   void HastenDrain() override { state_->registry.Hasten(); }
 
  private:
+  Status Bind(const ServerOptions& options);
   Task<> Accept();
   void Admit(tcp::socket socket, const asio::any_io_executor& strand);
   void CloseListener();
@@ -170,6 +172,25 @@ class BeastServer final : public Server {
 };
 
 Status BeastServer::Open(ServerOptions options, const Router& router) {
+  if (options.listens) CORRAL_TRY_STATUS(Bind(options));
+  std::vector<std::string> warnings;
+  const int n_io_threads = std::clamp(options.n_io_threads, 1, 2);
+  const bool is_private = !options.listens || endpoint_.address().is_loopback();
+  state_ = std::make_unique<ServerState>(std::move(options), router, is_private, &warnings);
+  for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
+  if (acceptor_ != nullptr) {
+    asio::co_spawn(accept_strand_, Accept(), [this](const std::exception_ptr& failure) {
+      accept_ended_.set_value();
+      if (failure) std::rethrow_exception(failure);  // to the io thread, which logs it
+    });
+  }
+  for (int i = 0; i < n_io_threads; ++i) {
+    threads_.emplace_back([this, i] { RunIo(i); });
+  }
+  return {};
+}
+
+Status BeastServer::Bind(const ServerOptions& options) {
   CORRAL_TRY(BindAddress bind, Resolve(*io_, options));
   acceptor_ = std::make_unique<tcp::acceptor>(accept_strand_);
   std::string_view step;
@@ -192,19 +213,6 @@ Status BeastServer::Open(ServerOptions options, const Router& router) {
   }
   endpoint_ = acceptor_->local_endpoint(error);
   if (error) return Fail(Code::kIo, "listen tcp " + bind.as_asked + ": " + error.message());
-
-  std::vector<std::string> warnings;
-  const int n_io_threads = std::clamp(options.n_io_threads, 1, 2);
-  state_ = std::make_unique<ServerState>(std::move(options), router,
-                                         endpoint_.address().is_loopback(), &warnings);
-  for (const std::string& warning : warnings) Log(LogLevel::kWarn, warning);
-  asio::co_spawn(accept_strand_, Accept(), [this](const std::exception_ptr& failure) {
-    accept_ended_.set_value();
-    if (failure) std::rethrow_exception(failure);  // to the io thread, which logs it
-  });
-  for (int i = 0; i < n_io_threads; ++i) {
-    threads_.emplace_back([this, i] { RunIo(i); });
-  }
   return {};
 }
 
@@ -254,11 +262,24 @@ void BeastServer::Admit(tcp::socket socket, const asio::any_io_executor& strand)
   std::make_shared<Connection>(*state_, strand, std::move(socket), std::move(remote))->Start();
 }
 
+void BeastServer::Adopt(UniqueFd socket) {
+  const asio::any_io_executor strand = asio::make_strand(*io_);
+  asio::post(strand, [this, strand, fd = std::make_shared<UniqueFd>(std::move(socket))] {
+    tcp::socket stream(strand);
+    error_code error;
+    stream.assign(tcp::v4(), fd->get(), error);  // any stream socket: the family is not looked at
+    if (error) return;
+    static_cast<void>(fd->Release());
+    std::make_shared<Connection>(*state_, strand, std::move(stream), "local")->Start();
+  });
+}
+
 ServerLoad BeastServer::load() const {
   return {state_->registry.n_connections(), state_->registry.n_busy()};
 }
 
 void BeastServer::CloseListener() {
+  if (acceptor_ == nullptr) return;
   asio::post(accept_strand_, [this] {
     // Who has connected already is served: closing would reset what waits in the backlog.
     for (;;) {

@@ -1,11 +1,14 @@
 // What comes back for a request: routes, redirects, CORS, Host rule, HEAD, versions, keep-alive,
 // handlers that fail.
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <thread>
 
 #include "component/http/test_client.h"
 #include "component/http/toy_server.h"
+#include "core/files.h"
 
 namespace corral::testing {
 namespace {
@@ -396,6 +399,32 @@ TEST(HttpAnswers, AllInterfacesAreServedWithoutTheHostRuleUnlessNamesAreListed) 
     ASSERT_TRUE(client.Send("GET / HTTP/1.1\r\nHost: AI.example.com:11434\r\n\r\n"));
     EXPECT_EQ(client.ReadReply().status, 200);
   }
+}
+
+TEST(HttpAnswers, AServerThatDoesNotListenServesWhatItIsGiven) {
+  http::Router router;
+  router.Add({"GET"}, "/who", [](http::Exchange& exchange) -> http::Task<void> {
+    http::Response response(200, "text/plain", exchange.request().remote);
+    (void)co_await exchange.Send(std::move(response));
+  });
+  http::ServerOptions options;
+  options.listens = false;
+  auto server = http::Start(std::move(options), std::move(router)).value();
+  for (int i = 0; i < 2; ++i) {
+    int ends[2] = {-1, -1};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    server->Adopt(UniqueFd(ends[0]));
+    const UniqueFd client(ends[1]);
+    ASSERT_TRUE(WriteAll(client.get(),
+                         "GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+    std::string answer;
+    char buffer[512];
+    for (ssize_t n = 0; (n = ::read(client.get(), buffer, sizeof(buffer))) > 0;)
+      answer.append(buffer, static_cast<std::size_t>(n));
+    EXPECT_EQ(answer.substr(0, 15), "HTTP/1.1 200 OK");
+    EXPECT_TRUE(answer.ends_with("\r\n\r\nlocal")) << answer;
+  }
+  server->Drain(std::chrono::seconds(5));
 }
 
 }  // namespace

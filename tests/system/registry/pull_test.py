@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Pull from a plain registry: what the client is told, what lies in the store afterwards, and what happens when either leaves."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
 import registry as reg  # noqa: E402
-from server import Server, corral_binary, in_parallel, starter_model  # noqa: E402
+from server import Server, corral_binary, free_port, in_parallel, starter_model  # noqa: E402
 
 MIB = 1 << 20
 
@@ -111,6 +113,27 @@ class Pull(unittest.TestCase):
 
 
 class CommandLine(unittest.TestCase):
+    def test_pull_works_without_a_server(self):
+        layers, config = reg.model_blobs(2 * MIB, 9)
+        with reg.DockerRegistry() as registry, tempfile.TemporaryDirectory(prefix="corral-alone-") as home:
+            registry.put_model("library/m", "latest", layers, config)
+            env = {**os.environ, "HOME": home, "OLLAMA_HOST": f"127.0.0.1:{free_port()}"}
+            env.pop("OLLAMA_MODELS", None)
+
+            def corral(*words):
+                return subprocess.run([corral_binary(), *words], env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+            done = corral("pull", "--insecure", f"{registry.host}/library/m")
+            self.assertEqual((0, ""), (done.returncode, done.stdout), done)
+            self.assertIn(f"working on the models in {home}/.ollama/models", done.stderr)
+            self.assertIn("success", done.stderr)
+            self.assertNotIn("level=", done.stderr)
+            reg.assert_store_is_whole(self, f"{home}/.ollama/models")
+            again = corral("pull", "--insecure", f"{registry.host}/library/nope")
+            self.assertEqual((1, True), (again.returncode, "Error: pull model manifest: file does not exist" in again.stderr), again)
+            # Whoever waits for a server by listing still does.
+            listed = corral("list")
+            self.assertEqual((1, True), (listed.returncode, "could not connect to ollama server" in listed.stderr), listed)
+
     def test_pull_and_run_of_a_missing_model_show_progress_and_end_well(self):
         model = pathlib.Path(starter_model()).read_bytes()
         with reg.DockerRegistry() as registry, Server() as server:

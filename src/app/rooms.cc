@@ -1,0 +1,87 @@
+#include "app/rooms.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "api/version.h"
+#include "core/host.h"
+#include "worker/client.h"
+
+namespace corral::app {
+namespace {
+
+constexpr int kAutoLoadedModels = 3;  // Ollama's 3 x max(GPUs, 1) for a machine without GPUs
+constexpr std::uint64_t kAutoContext = 4096;
+constexpr std::chrono::seconds kWorkerGrace{2};
+
+// corral-worker lies beside this program, or installed in ../lib/corral, unless a setting says
+// otherwise.
+std::filesystem::path WorkerProgram(const Settings& settings) {
+  if (!settings.worker.empty()) return settings.worker;
+  std::error_code error;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const auto installed = folder.parent_path() / "lib" / "corral" / "corral-worker";
+  return std::filesystem::exists(installed, error) ? installed : folder / "corral-worker";
+}
+
+scheduler::Options SchedulerOptions(const Settings& settings) {
+  scheduler::Options options;
+  options.worker_program = WorkerProgram(settings);
+  options.max_loaded_models =
+      settings.max_loaded_models == 0
+          ? kAutoLoadedModels
+          : static_cast<int>(std::min<std::uint64_t>(settings.max_loaded_models, 1000));
+  options.max_queue = static_cast<int>(std::min<std::uint64_t>(settings.max_queue, 1'000'000));
+  options.num_parallel = static_cast<int>(std::min<std::uint64_t>(settings.num_parallel, 64));
+  options.default_num_ctx = static_cast<int>(std::min<std::uint64_t>(
+      settings.context_length == 0 ? kAutoContext : settings.context_length, 1U << 30));
+  options.default_keep_alive = settings.keep_alive;
+  options.load_timeout = settings.load_timeout;
+  options.flash_attention = settings.flash_attention.value_or(true);
+  options.kv_cache_type = settings.kv_cache_type;
+  options.prefix_cache_bytes = settings.prefix_cache_bytes
+                                   ? static_cast<std::int64_t>(std::min<std::uint64_t>(
+                                         *settings.prefix_cache_bytes, 1ULL << 50))
+                                   : -1;  // each worker takes a share of what is free then
+  return options;
+}
+
+registry::Options RegistryOptions(const Settings& settings) {
+  registry::Options options;
+  options.user_agent = UserAgent(api::kOllamaVersion, CORRAL_VERSION);
+  options.mirror = settings.registry_mirror;
+  options.environment = ProcessEnvironment();
+  options.ca_file = settings.ca_file;
+  options.key_file = settings.signing_key;
+  options.auth_file = settings.registry_auth;
+  options.allowed = settings.registries;
+  return options;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Rooms>> Rooms::Make(const Settings& settings) {
+  models::StoreOptions options;
+  options.is_prune_enabled = !settings.no_prune;
+  options.go_template = settings.go_template;
+  CORRAL_TRY(auto store, models::Store::Open(settings.models, options));
+  return std::unique_ptr<Rooms>(new Rooms(settings, std::move(store)));
+}
+
+Rooms::Rooms(const Settings& settings, std::unique_ptr<models::Store> store)
+    : settings_(settings),
+      store_(std::move(store)),
+      scheduler_(scheduler::MakeScheduler(
+          SchedulerOptions(settings),
+          std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()))),
+      registry_(std::make_unique<registry::Registry>(*store_, RegistryOptions(settings))) {}
+
+Rooms::~Rooms() { StopWorkers(); }
+
+void Rooms::StopWorkers() {
+  if (!std::exchange(has_stopped_, true)) scheduler_->Shutdown(kWorkerGrace);
+}
+
+}  // namespace corral::app
