@@ -76,7 +76,8 @@ Rooms::Rooms(const Settings& settings, std::unique_ptr<models::Store> store)
       scheduler_(scheduler::MakeScheduler(
           SchedulerOptions(settings),
           std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()))),
-      registry_(std::make_unique<registry::Registry>(*store_, RegistryOptions(settings))) {}
+      registry_(std::make_unique<registry::Registry>(*store_, RegistryOptions(settings))),
+      tasks_(worker::MakeProcessTaskRunner(WorkerProgram(settings))) {}
 
 Rooms::~Rooms() { StopWorkers(); }
 

@@ -11,6 +11,7 @@
 #include "models/store.h"
 #include "registry/registry.h"
 #include "scheduler/scheduler.h"
+#include "worker/task.h"
 
 namespace corral::app {
 
@@ -25,7 +26,7 @@ class Rooms {
   Rooms& operator=(const Rooms&) = delete;
 
   api::Services services() {
-    return {*store_, *scheduler_, *registry_, settings_, metrics_, readiness_};
+    return {*store_, *scheduler_, *registry_, settings_, metrics_, readiness_, *tasks_};
   }
   Metrics& metrics() { return metrics_; }
   api::Readiness& readiness() { return readiness_; }
@@ -41,6 +42,7 @@ class Rooms {
   api::Readiness readiness_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<registry::Registry> registry_;
+  std::unique_ptr<worker::TaskRunner> tasks_;
   bool has_stopped_ = false;
 };
 

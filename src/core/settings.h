@@ -59,17 +59,21 @@ struct Settings {
       std::chrono::minutes(5);          // OLLAMA_KEEP_ALIVE; nanoseconds::max(): for ever
   std::uint64_t max_loaded_models = 0;  // OLLAMA_MAX_LOADED_MODELS; 0: automatic
   std::uint64_t max_queue = 512;        // OLLAMA_MAX_QUEUE
-  std::string models;                // OLLAMA_MODELS; $HOME/.ollama/models; empty: HOME is unknown
-  std::uint64_t num_parallel = 0;    // OLLAMA_NUM_PARALLEL; 0: unset
-  std::vector<std::string> origins;  // OLLAMA_ORIGINS, trimmed, no empty ones
+  // CORRAL_MODELS' first folder, OLLAMA_MODELS, $HOME/.ollama/models; empty: HOME is unknown
+  std::string models;
+  std::uint64_t num_parallel = 0;       // OLLAMA_NUM_PARALLEL; 0: unset
+  std::vector<std::string> origins;     // OLLAMA_ORIGINS, trimmed, no empty ones
   std::optional<bool> flash_attention;  // OLLAMA_FLASH_ATTENTION
   std::string kv_cache_type;            // OLLAMA_KV_CACHE_TYPE, lower case, one that llama.cpp has
   std::chrono::nanoseconds load_timeout = std::chrono::minutes(5);  // OLLAMA_LOAD_TIMEOUT; 0: none
   std::optional<bool> go_template;                                  // OLLAMA_GO_TEMPLATE
   bool no_history = false;                                          // OLLAMA_NOHISTORY
-  bool no_cloud = false;  // OLLAMA_NO_CLOUD (there is no cloud: for /api/status only)
-  std::string editor;     // OLLAMA_EDITOR
+  bool is_models_read_only = false;  // CORRAL_MODELS: the first folder is marked ":ro"
+  bool no_cloud = false;             // OLLAMA_NO_CLOUD (there is no cloud: for /api/status only)
+  std::string editor;                // OLLAMA_EDITOR
   // ours
+  std::vector<std::string> more_models;         // CORRAL_MODELS: the other folders
+  std::string store_locks = "auto";             // CORRAL_STORE_LOCKS: auto, flock, leases
   std::string log_format = "text";              // CORRAL_LOG_FORMAT: text, json
   std::uint64_t max_body_bytes = 128ULL << 20;  // CORRAL_MAX_BODY
   std::vector<std::string> allowed_hosts;       // CORRAL_ALLOWED_HOSTS, trimmed, no empty ones

@@ -20,6 +20,7 @@ constexpr bool kUnused = false;
 // llama.cpp's list (common/arg.cpp, kv_cache_types).
 constexpr std::array<std::string_view, 9> kKvCacheTypes = {"f32",  "f16",    "bf16", "q8_0", "q4_0",
                                                            "q4_1", "iq4_nl", "q5_0", "q5_1"};
+constexpr std::array<std::string_view, 3> kStoreLocks = {"auto", "flock", "leases"};
 constexpr std::array<std::string_view, 2> kLogFormats = {"text", "json"};
 constexpr std::array<std::string_view, 2> kPrefixSalts = {"none", "per-key"};
 
@@ -66,6 +67,26 @@ void ApplyModels(Input& input) {
   if (input.value().starts_with('~')) {
     input.Warn("is taken as it is: '~' means the home directory to a shell only");
   }
+}
+
+// "/data:/shared:ro:/more": folders, each may be followed by "ro".
+void ApplyModelFolders(Input& input) {
+  std::vector<std::string> folders;
+  bool is_first_read_only = false;
+  for (const std::string_view part : Split(input.value(), ':')) {
+    if (part.empty()) continue;
+    if (part != "ro") {
+      folders.emplace_back(part);
+    } else if (folders.size() == 1) {
+      is_first_read_only = true;
+    } else if (folders.empty()) {
+      return input.WarnInvalid("folders, separated by ':', are expected");
+    }
+  }
+  if (folders.empty()) return input.WarnInvalid("folders, separated by ':', are expected");
+  input.settings.models = folders.front();
+  input.settings.is_models_read_only = is_first_read_only;
+  input.settings.more_models.assign(folders.begin() + 1, folders.end());
 }
 
 void ApplyMaxBody(Input& input) {
@@ -162,6 +183,18 @@ constexpr SettingRow kRows[] = {
     // ---- ours ----
     {{"OLLAMA_PORT", "uint", "11434",
       "Port of the server when OLLAMA_HOST names none (default 11434)"}},
+    {{"CORRAL_MODELS", "path", "",
+      "Several models directories, as /data:/shared:ro; the first is written to", kShown, kUsed,
+      "Goes before OLLAMA_MODELS. The others are only read, marked `:ro` or not; a first one that "
+      "is "
+      "marked is not written to either."},
+     ApplyModelFolders},
+    {{"CORRAL_STORE_LOCKS", "string", "auto",
+      "Locks between servers that share models: auto, flock or leases (default \"auto\")", kShown,
+      kUsed,
+      "Leases are files with a heartbeat, for file systems on which flock does not reach the other "
+      "hosts. auto: leases on NFS and SMB. All servers of a folder need the same."},
+     [](Input& input) { input.Choice(input.settings.store_locks, kStoreLocks); }},
     {{"CORRAL_LOG_FORMAT", "string", "text",
       "Format of the log lines: text or json (default \"text\")"},
      [](Input& input) { input.Choice(input.settings.log_format, kLogFormats); }},

@@ -247,6 +247,22 @@ TEST(Settings, TheCacheTypeIsLowerCaseAndChecked) {
   EXPECT_THAT(bad.warnings, ElementsAre(HasSubstr("one of f32, f16")));
 }
 
+TEST(Settings, ModelsMayLieInSeveralFolders) {
+  const Settings several =
+      Read({{"OLLAMA_MODELS", "/old"}, {"CORRAL_MODELS", "/data:/shared:ro:/more/"}}).settings;
+  EXPECT_EQ(several.models, "/data");
+  EXPECT_FALSE(several.is_models_read_only);
+  EXPECT_THAT(several.more_models, ElementsAre("/shared", "/more/"));
+  const Settings one = Read({{"CORRAL_MODELS", "/data:ro"}}).settings;
+  EXPECT_EQ(one.models, "/data");
+  EXPECT_TRUE(one.is_models_read_only);
+  EXPECT_THAT(one.more_models, IsEmpty());
+  const Reading bad = Read({{"CORRAL_MODELS", "ro:/data"}, {"CORRAL_STORE_LOCKS", "LEASES"}});
+  EXPECT_EQ(bad.settings.models, "/home/user/.ollama/models");
+  EXPECT_THAT(bad.warnings, ElementsAre(HasSubstr("separated by ':'")));
+  EXPECT_EQ(bad.settings.store_locks, "leases");
+}
+
 TEST(Settings, OurOwnAreRead) {
   const Reading reading = Read({{"CORRAL_LOG_FORMAT", "JSON"},
                                 {"CORRAL_MAX_BODY", "1g"},

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/files.h"
 #include "core/stop.h"
 #include "engine/text_filter.h"
 
@@ -263,6 +265,26 @@ Result<std::unique_ptr<Engine>> MakeFakeEngine(const ModelFiles& files, EngineCo
   if (config.on_progress && !config.on_progress(1.0F))
     return Fail(Code::kCancelled, "the load was ended");
   return std::make_unique<FakeEngine>(std::move(config));
+}
+
+Status FakeQuantize(const Task& task, const TaskFiles& files,
+                    const std::function<void(float)>& on_progress) {
+  if (task.file_type == "CRASH") std::abort();
+  if (task.file_type == "REFUSE") return Fail(Code::kInvalidArgument, "refused, as asked");
+  on_progress(0.0F);
+  while (task.file_type == "HANG") ::pause();
+  const int input = files.inputs.at(0);
+  std::string buffer(1U << 16U, '\0');
+  for (off_t offset = 0;;) {
+    const ssize_t n = ::pread(input, buffer.data(), buffer.size(), offset);
+    if (n < 0) return Fail(ErrnoError(errno, "read the model"));
+    if (n == 0) break;
+    CORRAL_TRY_STATUS(
+        WriteAll(files.output, std::string_view(buffer.data(), static_cast<std::size_t>(n))));
+    offset += n;
+  }
+  on_progress(1.0F);
+  return {};
 }
 
 }  // namespace corral::engine

@@ -9,11 +9,17 @@
 // the real one.
 #pragma once
 
+#include "core/task.h"
 #include "engine/engine.h"
 
 namespace corral::engine {
 
 // An EngineFactory.
 Result<std::unique_ptr<Engine>> MakeFakeEngine(const ModelFiles& files, EngineConfig config);
+
+// A TaskFunction for kQuantize: the output is the input. A file type that steers it:
+//   "CRASH"  the process aborts;   "HANG"  it never returns;   "REFUSE"  kInvalidArgument
+Status FakeQuantize(const Task& task, const TaskFiles& files,
+                    const std::function<void(float)>& on_progress);
 
 }  // namespace corral::engine

@@ -33,6 +33,15 @@ Result<std::vector<UploadedFile>> CheckFiles(const CreateSpec& spec, const inter
     if (n_models == 0) return Fail(Code::kInvalidArgument, "no base model was found");
     if (n_models > 1) return Fail(Code::kInvalidArgument, "only one GGUF file may hold a model");
   }
+  for (const auto& [path, digest] : spec.drafts) {
+    CORRAL_TRY_STATUS(Check(stop));
+    progress("parsing GGUF");
+    CORRAL_TRY(UploadedFile file, internal::CheckUpload(blobs, path, digest));
+    if (file.kind != "model")
+      return Fail(Code::kInvalidArgument, "file \"" + path + "\" is no draft model");
+    file.kind = "draft";
+    files.push_back(std::move(file));
+  }
   for (const auto& [path, digest] : spec.adapters) {
     CORRAL_TRY_STATUS(Check(stop));
     progress("parsing GGUF");
@@ -53,6 +62,12 @@ Status Store::Create(const CreateSpec& spec, const Progress& progress, StopToken
   if (spec.adapters.size() > 1)
     return Fail(Code::kInvalidArgument, "only one adapter is currently supported");
   CORRAL_TRY(const auto files, CheckFiles(spec, state.blobs, progress, stop));
+  std::optional<UploadedFile> weights;
+  if (spec.from && spec.weights) {
+    CORRAL_TRY(weights, internal::CheckUpload(state.blobs, "", *spec.weights));
+    if (weights->kind != "model")
+      return Fail(Code::kInvalidArgument, "the new weights are no model");
+  }
 
   std::set<Digest> used;
   std::set<Digest> unused;  // of the model that is replaced, or of a create that failed
@@ -62,8 +77,9 @@ Status Store::Create(const CreateSpec& spec, const Progress& progress, StopToken
     const auto make = [&]() -> Status {
       if (spec.from) {
         CORRAL_TRY(const auto base, Load(*spec.from));
-        CORRAL_TRY_STATUS(draft.TakeBase(*base));
+        CORRAL_TRY_STATUS(draft.TakeBase(*base, weights ? &*weights : nullptr));
       }
+      if (!spec.drafts.empty()) draft.DropDrafts();
       for (const UploadedFile& file : files) CORRAL_TRY_STATUS(draft.TakeFile(file));
       for (const UploadedFile& file : files) {
         if (file.kind == "model") CORRAL_TRY_STATUS(draft.TakeDefaultsOf(file, spec));

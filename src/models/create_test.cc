@@ -318,11 +318,12 @@ TEST_F(CreateTest, RefusesFilesThatAreNoModel) {
   EXPECT_EQ(ErrorOfFile("model.gguf", "no such format"), "supplied file was not in GGUF format");
   EXPECT_EQ(ErrorOfFile("model.gguf", ""), "supplied file was not in GGUF format");
   EXPECT_EQ(ErrorOfFile("model.bin", "no such format"), "unknown type");
-  EXPECT_THAT(ErrorOfFile("model.safetensors", "{}"), HasSubstr("only GGUF files can be imported"));
+  EXPECT_THAT(ErrorOfFile("model.safetensors", "{}"), HasSubstr("must be converted first"));
   EXPECT_THAT(ErrorOfFile("model.gguf", "GGUF"), StartsWith("file \"model.gguf\": "));
   gguf::Writer split = TinyGguf();
   split.SetUint32("split.count", 2);
-  EXPECT_THAT(ErrorOfFile("m-00001-of-00002.gguf", split.Bytes()), HasSubstr("merge the parts"));
+  EXPECT_THAT(ErrorOfFile("m-00001-of-00002.gguf", split.Bytes()),
+              HasSubstr("all its parts are needed"));
   gguf::Writer hostile;
   hostile.SetString("general.architecture", "test");
   hostile.SetUint32("test.context_length", 2048);

@@ -143,4 +143,21 @@ bool Model::Has(Capability capability, std::optional<bool> go_template_setting) 
   return Contains(Capabilities(go_template_setting), capability);
 }
 
+// Ollama's server/create.go (ggufLayers).
+std::string_view GgufKind(const gguf::Info& info) {
+  const std::string_view type = info.String("general.type").value_or("");
+  if (type == "adapter") return "adapter";
+  if (type == "projector" || type == "mmproj") return "projector";
+  const std::string_view architecture = info.Architecture();
+  const bool is_vision_only = !info.ArchUint("block_count") && info.ArchUint("vision.block_count");
+  const auto has_encoder = [&info](const char* key) {
+    const gguf::KeyValue* found = info.Find(key);
+    const bool* flag = found ? std::get_if<bool>(&found->value) : nullptr;
+    return flag && *flag;
+  };
+  const bool is_clip = architecture == "clip" && (has_encoder("clip.has_vision_encoder") ||
+                                                  has_encoder("clip.has_audio_encoder"));
+  return is_vision_only || is_clip ? "projector" : "model";
+}
+
 }  // namespace corral::models

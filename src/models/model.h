@@ -37,7 +37,7 @@ struct Model {
   ModelConfig config = {};
   std::chrono::system_clock::time_point modified_at = {};  // manifest's mtime
   std::filesystem::path gguf = {};                         // empty: no weights (remote stub)
-  std::vector<std::filesystem::path> projectors = {}, adapters = {};
+  std::vector<std::filesystem::path> projectors = {}, adapters = {}, drafts = {};
   std::optional<std::string> template_text = {};  // Go template
   std::string system = {};
   Params params = {};
@@ -55,6 +55,9 @@ struct Model {
   std::vector<Capability> Capabilities(std::optional<bool> go_template_setting) const;
   bool Has(Capability capability, std::optional<bool> go_template_setting) const;
 };
+
+// What a GGUF file is for: "model", "projector" or "adapter".
+std::string_view GgufKind(const gguf::Info& info);
 
 // `modelfile` of /api/show.
 std::string ShowModelfile(const Model& model);

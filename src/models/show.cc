@@ -52,6 +52,7 @@ std::string ShowModelfile(const Model& model) {
   };
   add("model", model.gguf.empty() ? model.name.Short() : model.gguf.native());
   for (const auto& adapter : model.adapters) add("adapter", adapter.native());
+  for (const auto& draft : model.drafts) add("draft", draft.native());
   for (const auto& projector : model.projectors) add("model", projector.native());
   add("template", model.template_text.value_or("{{ .Prompt }}"));
   if (!model.system.empty()) add("system", model.system);

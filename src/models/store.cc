@@ -3,11 +3,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/log.h"
+#include "core/text.h"
+#include "models/blob_file.h"
 #include "models/internal/layout.h"
+#include "models/internal/list_cache.h"
 #include "models/internal/model_reader.h"
 #include "models/internal/prune.h"
+#include "models/internal/random_name.h"
 #include "models/internal/state.h"
 
 namespace corral::models {
@@ -74,8 +79,14 @@ Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::Open(std::filesystem::path root, StoreOptions options) {
   if (root.has_relative_path() && root.filename().empty()) root = root.parent_path();  // "models/"
+  for (auto& folder : options.more_folders) {
+    if (folder.has_relative_path() && folder.filename().empty()) folder = folder.parent_path();
+    if (const auto facts = LookThrough(folder); !facts || !facts->is_folder)
+      Log(LogLevel::kWarn, "a folder of models is not there", {{"folder", folder.native()}});
+  }
   auto state = std::make_unique<State>(std::move(root), options);
   const auto made = [&]() -> Status {
+    if (options.is_read_only) return {};
     CORRAL_TRY_STATUS(state->files.MakeFolders(state->layout.blobs));
     return state->files.MakeFolders(state->layout.manifests);
   }();
@@ -96,10 +107,29 @@ Result<std::unique_ptr<Store>> Store::Open(std::filesystem::path root, StoreOpti
 
 const std::filesystem::path& Store::root() const { return state_->layout.root; }
 std::filesystem::path Store::BlobPath(const Digest& digest) const {
-  return state_->layout.BlobPath(digest);
+  const std::filesystem::path path = state_->blobs.PathOf(digest);
+  return path.empty() ? state_->layout.BlobPath(digest) : path;
 }
 bool Store::HasBlob(const Digest& digest) { return state_->blobs.Accept(digest); }
 Result<std::unique_ptr<BlobWriter>> Store::NewBlob() { return state_->blobs.New(); }
+Result<std::unique_ptr<BlobFile>> Store::NewBlobFile() { return state_->blobs.NewFile(); }
+
+std::string Store::ClaimUploads(const std::vector<Digest>& digests) {
+  std::string claim = internal::RandomName();
+  if (const auto shared = state_->blobs.lock().Share()) {
+    for (const Digest& digest : digests) state_->blobs.Claim(*shared, digest, claim);
+  }
+  return claim;
+}
+
+void Store::DropUploads(const std::vector<Digest>& digests, const std::string& claim) {
+  if (!state_->options.is_prune_enabled || digests.empty()) return;
+  const std::set<Digest> candidates(digests.begin(), digests.end());
+  const auto owned = state_->blobs.lock().Own();
+  if (!owned) return;
+  for (const Digest& digest : candidates) state_->blobs.ForgetClaimed(*owned, digest, claim);
+  state_->blobs.RemoveUnused(*owned, candidates);
+}
 
 bool Store::State::IsFirst(const std::string& what) {
   const MutexLock lock(mutex);
@@ -107,23 +137,32 @@ bool Store::State::IsFirst(const std::string& what) {
   return said.insert(what).second;
 }
 
-ModelName Store::Existing(const ModelName& name) {
-  return internal::FindName(state_->layout, name).value_or(name);
+std::optional<Store::State::Place> Store::State::Find(const ModelName& name) const {
+  if (auto found = internal::FindName(layout, name)) return Place{&layout, *std::move(found)};
+  for (const internal::Layout& other : others) {
+    if (auto found = internal::FindName(other, name)) return Place{&other, *std::move(found)};
+  }
+  return std::nullopt;
 }
 
-Result<std::vector<ModelSummary>> Store::List() {
-  State& state = *state_;
-  std::vector<ModelSummary> list;
-  std::map<std::string, std::shared_ptr<const ModelSummary>> kept;
+ModelName Store::Existing(const ModelName& name) {
+  const auto place = state_->Find(name);
+  return place ? place->name : name;
+}
+
+void Store::State::ListFolder(const internal::Layout& folder, Listing* listing) {
+  State& state = *this;
   for (const internal::ManifestFile& file :
-       internal::WalkManifests(state.layout, /*follows_links=*/false)) {
+       internal::WalkManifests(folder, /*follows_links=*/false)) {
     const std::string& path = file.relative.native();
     if (!file.name) {
       if (state.IsFirst("name " + path))
         Log(LogLevel::kWarn, "bad manifest name", {{"path", path}});
       continue;
     }
-    auto stored = internal::ReadManifest(state.files, state.layout, *file.name);
+    // A model of an earlier folder hides it.
+    if (!listing->names.insert(ToLowerAscii(file.name->Full())).second) continue;
+    auto stored = internal::ReadManifest(state.files, folder, *file.name);
     if (!stored) {
       const Error& error = stored.error();
       const bool is_gone = error.code == Code::kNotFound;  // deleted since the walk
@@ -133,7 +172,7 @@ Result<std::vector<ModelSummary>> Store::List() {
       continue;
     }
     const auto modified_at = stored->modified_at;
-    const std::string key = ModelKey(state.layout, stored->manifest);
+    const std::string key = ModelKey(folder, stored->manifest);
     std::shared_ptr<const ModelSummary> summary;
     {
       const MutexLock lock(state.mutex);
@@ -142,29 +181,52 @@ Result<std::vector<ModelSummary>> Store::List() {
     }
     if (!summary) {
       Manifest manifest = stored->manifest;
-      auto model = internal::ReadModel(state.files, state.layout, *file.name, std::move(*stored));
+      auto model = internal::ReadModel(state.files, folder, *file.name, std::move(*stored));
       if (!model) {
         if (state.IsFirst("layers " + key)) {
           Log(LogLevel::kWarn, "bad model",
               {{"model", file.name->Short()}, {"error", model.error().message}});
         }
         // It is listed, so that it can be seen and removed, and not kept: it may be repaired.
-        list.push_back(Summarize(
+        listing->models.push_back(Summarize(
             Model{.name = *file.name, .manifest = std::move(manifest), .modified_at = modified_at},
             state.options.go_template));
         continue;
       }
       summary = std::make_shared<const ModelSummary>(Summarize(*model, state.options.go_template));
+      listing->has_new = true;
     }
-    kept.emplace(key, summary);
-    list.push_back(*summary);
-    list.back().name = *file.name;
-    list.back().modified_at = modified_at;
+    listing->kept.emplace(key, summary);
+    listing->models.push_back(*summary);
+    listing->models.back().name = *file.name;
+    listing->models.back().modified_at = modified_at;
+  }
+}
+
+void Store::State::ReadKnown() {
+  {
+    const MutexLock lock(mutex);
+    if (has_read_list) return;
+  }
+  auto known = internal::ReadListCache(files, layout, options.go_template);
+  const MutexLock lock(mutex);
+  if (!std::exchange(has_read_list, true)) summaries.merge(known);
+}
+
+Result<std::vector<ModelSummary>> Store::List() {
+  State& state = *state_;
+  state.ReadKnown();
+  State::Listing listing;
+  state.ListFolder(state.layout, &listing);
+  for (const internal::Layout& other : state.others) state.ListFolder(other, &listing);
+  if (listing.has_new && !state.options.is_read_only) {
+    internal::WriteListCache(state.files, state.layout, state.options.go_template, listing.kept);
   }
   {
     const MutexLock lock(state.mutex);
-    state.summaries = std::move(kept);
+    state.summaries = std::move(listing.kept);
   }
+  std::vector<ModelSummary> list = std::move(listing.models);
   std::sort(list.begin(), list.end(), [](const ModelSummary& a, const ModelSummary& b) {
     const std::int64_t time_a = WholeSeconds(a.modified_at);
     const std::int64_t time_b = WholeSeconds(b.modified_at);
@@ -178,12 +240,13 @@ Result<std::shared_ptr<const Model>> Store::Load(const ModelName& name) {
   // A model that is replaced or deleted between the reads of its manifest and its layers is looked
   // at again.
   for (int attempt = 0;; ++attempt) {
-    const ModelName stored_name = Existing(name);
-    CORRAL_TRY(StoredManifest stored,
-               internal::ReadManifest(state.files, state.layout, stored_name));
-    const std::string key = stored_name.Full() + "/" +
+    const auto place = state.Find(name);
+    const ModelName stored_name = place ? place->name : name;
+    const internal::Layout& folder = place ? *place->layout : state.layout;
+    CORRAL_TRY(StoredManifest stored, internal::ReadManifest(state.files, folder, stored_name));
+    const std::string key = folder.root.native() + "/" + stored_name.Full() + "/" +
                             std::to_string(stored.modified_at.time_since_epoch().count()) + "/" +
-                            ModelKey(state.layout, stored.manifest);
+                            ModelKey(folder, stored.manifest);
     {
       const MutexLock lock(state.mutex);
       if (const auto found = state.models.find(key); found != state.models.end()) {
@@ -192,9 +255,9 @@ Result<std::shared_ptr<const Model>> Store::Load(const ModelName& name) {
       }
     }
     const std::string digest = stored.manifest.digest;
-    auto read = internal::ReadModel(state.files, state.layout, stored_name, std::move(stored));
+    auto read = internal::ReadModel(state.files, folder, stored_name, std::move(stored));
     if (!read) {
-      const auto again = internal::ReadManifest(state.files, state.layout, stored_name);
+      const auto again = internal::ReadManifest(state.files, folder, stored_name);
       const bool has_changed = !again || again->manifest.digest != digest;
       if (has_changed && attempt < 3) continue;
       return Fail(std::move(read).error());
@@ -244,15 +307,23 @@ Status Store::Copy(const ModelName& source, const ModelName& destination) {
   State& state = *state_;
   std::set<Digest> replaced;
   {
-    const ModelName from = Existing(source);
-    const ModelName to = Existing(destination);
-    CORRAL_TRY_STATUS(
-        internal::ReadManifest(state.files, state.layout, from).map([](const auto&) {}));
-    if (from.Path() == to.Path()) return {};
+    const auto place = state.Find(source);
+    const internal::Layout& folder = place ? *place->layout : state.layout;
+    const ModelName from = place ? place->name : source;
+    const ModelName to = internal::FindName(state.layout, destination).value_or(destination);
+    CORRAL_TRY_STATUS(internal::ReadManifest(state.files, folder, from).map([](const auto&) {}));
+    if (&folder == &state.layout && from.Path() == to.Path()) return {};
     auto shared = state.blobs.lock().Share();
     if (!shared) return Fail(AsStoreError(std::move(shared).error()));
-    CORRAL_TRY(const StoredManifest stored,
-               internal::ReadManifest(state.files, state.layout, from));
+    CORRAL_TRY(const StoredManifest stored, internal::ReadManifest(state.files, folder, from));
+    if (&folder != &state.layout) {
+      std::set<Digest> digests;
+      internal::AddDigests(stored.manifest, &digests);
+      for (const Digest& digest : digests) {
+        if (auto used = state.blobs.Use(*shared, digest, "", ""); !used)
+          return Fail(AsStoreError(std::move(used).error()));
+      }
+    }
     auto turn = state.blobs.OwnName(*shared, to);
     if (!turn) return Fail(AsStoreError(std::move(turn).error()));
     if (const auto old = internal::ReadManifest(state.files, state.layout, to)) {
@@ -272,7 +343,12 @@ Status Store::Delete(const ModelName& name) {
     return Fail(Code::kNotFound, "model '" + name.Short() + "' not found");
   };
   // Before the lock: a store that cannot be written still says what it does not have.
-  if (!internal::FindName(state.layout, name)) return not_found();
+  const auto place = state.Find(name);
+  if (!place) return not_found();
+  if (place->layout != &state.layout) {
+    return Fail(Code::kForbidden, "model '" + place->name.Short() +
+                                      "' is in a folder that is only read: it cannot be deleted");
+  }
   auto owned = state.blobs.lock().Own();
   if (!owned) return Fail(AsStoreError(std::move(owned).error()));
   const auto stored_name = internal::FindName(state.layout, name);

@@ -44,8 +44,11 @@ struct ModelSummary {
 struct CreateSpec {
   ModelName name;
   std::optional<ModelName> from = {};  // base model in the store; goes before `files`
-  // The client's path and the blob; GGUF only.
+  // The client's path and the blob; GGUF only, and whole ones (no parts of a split model).
   std::vector<std::pair<std::string, Digest>> files = {}, adapters = {};
+  std::vector<std::pair<std::string, Digest>> drafts = {};  // replace the base's if any
+  // In the place of the weights of `from`: those quantized.
+  std::optional<Digest> weights = {};
   std::optional<std::string> template_text = {}, system = {};     // nullopt or empty: the base's
   std::string renderer = {}, parser = {}, requires_version = {};  // empty: the base's
   std::vector<std::string> licenses = {};                         // appended
@@ -57,13 +60,26 @@ struct CreateSpec {
   std::optional<std::int64_t> context_length = {}, embedding_length = {};
 };
 
+// How servers that share a folder keep out of each other's way.
+enum class StoreLocks {
+  kAutomatic,  // leases on NFS and SMB and where there is no flock, else flock
+  kFlock,
+  kLeases,  // files with a heartbeat: reach every host that sees the folder
+};
+
 struct StoreOptions {
   bool is_prune_enabled = true;          // OLLAMA_NOPRUNE unset
   std::optional<bool> go_template = {};  // OLLAMA_GO_TEMPLATE, for the capabilities in List
-  FileSystem* files = nullptr;           // for tests; null: the real one. Must outlive the store
+  StoreLocks locks = StoreLocks::kAutomatic;
+  bool is_read_only = false;  // writers are refused, whatever the file system allows
+  // Absolute paths of stores whose models are served too, after those of the first folder. They are
+  // only read: what is made of their models is written to the first, with links to their blobs.
+  std::vector<std::filesystem::path> more_folders = {};
+  FileSystem* files = nullptr;  // for tests; null: the real one. Must outlive the store
 };
 
 class BlobWriter;
+class BlobFile;
 
 class Store {
  public:
@@ -94,7 +110,8 @@ class Store {
   // kIo.
   Status Copy(const ModelName& source, const ModelName& destination);
   // The manifest, then the blobs that no other manifest uses and no client was promised (HasBlob,
-  // NewBlob). A corrupt manifest goes alone. Errors: kNotFound, kForbidden, kIo.
+  // NewBlob). A corrupt manifest goes alone. Errors: kNotFound, kForbidden (also: it is in another
+  // folder), kIo.
   Status Delete(const ModelName& name);
 
   // Status lines go to `progress`, on this thread: "parsing GGUF" a file; then, when all layers are
@@ -114,6 +131,16 @@ class Store {
   // Streams a new blob in: Append..., then Commit. The writer must end before the store. Errors:
   // kForbidden, kIo.
   Result<std::unique_ptr<BlobWriter>> NewBlob();
+  // A new blob that another process fills (blob_file.h). It must end before the store. Errors:
+  // kForbidden, kIo.
+  Result<std::unique_ptr<BlobFile>> NewBlobFile();
+  // A create that begins takes over the promises (HasBlob) of what it was given; they hold on. The
+  // claim is for DropUploads. Best effort.
+  std::string ClaimUploads(const std::vector<Digest>& digests);
+  // Uploads that have served: removes those of `digests` that no model uses and that no client was
+  // promised since they were claimed (another create may be about to use them). Best effort;
+  // nothing if pruning is off.
+  void DropUploads(const std::vector<Digest>& digests, const std::string& claim);
 
   // ---- what a registry sends (docs/formats/store.md, Downloads) ----
 

@@ -22,8 +22,9 @@ namespace {
 
 class Host {
  public:
-  explicit Host(const engine::EngineFactory& factory)
+  Host(const engine::EngineFactory& factory, const TaskFunction& run_task)
       : factory_(factory),
+        run_task_(run_task),
         outbox_(
             kSocketFd, [this] { SendCounters(); }, [] { ::_exit(0); }) {}
 
@@ -58,6 +59,10 @@ class Host {
     // Loading takes long, and the lifeline must be read meanwhile.
     loader_ = std::jthread([this, load = std::move(load)] { Load(load); });
   }
+  void On(TaskFrame frame) {
+    loader_ =
+        std::jthread([this, frame = std::move(frame)] { Send(TaskEndFrame{RunTask(frame)}); });
+  }
   void On(GenerateFrame frame) { Submit(frame.job, std::move(frame.body)); }
   void On(EmbedFrame frame) { Submit(frame.job, std::move(frame.body)); }
   void On(TokenFrame frame) { Submit(frame.job, std::move(frame.body)); }
@@ -90,12 +95,12 @@ class Host {
 
   void Load(const LoadFrame& load) {
     engine::ModelFiles files;
-    int fd = kFirstModelFd;
+    int fd = kFirstFileFd;
     files.model = fd++;
     for (std::uint32_t i = 0; i < load.n_projectors; ++i) files.projectors.push_back(fd++);
     for (std::uint32_t i = 0; i < load.n_adapters; ++i) files.adapters.push_back(fd++);
 
-    EnterSandbox();
+    EnterSandbox({});
     engine::EngineConfig config;
     config.options = load.options;
     config.sink = [this](JobId id, JobEvent event) { OnEvent(id, std::move(event)); };
@@ -116,6 +121,33 @@ class Host {
     is_loaded_ = true;
     engine_->SetSharers(n_sharers_);  // what was said while it loaded
     Send(LoadedFrame{BuildCheck(), engine_->facts()});
+  }
+
+  // The error that ended the task, if one did.
+  std::optional<Error> RunTask(const TaskFrame& frame) {
+    if (frame.build != BuildCheck())
+      return Error{Code::kInternal, "corral and corral-worker are of different builds"};
+    TaskFiles files;
+    int fd = kFirstFileFd;
+    for (std::uint32_t i = 0; i < frame.n_inputs; ++i) files.inputs.push_back(fd++);
+    files.output = fd;
+    // By path too (/proc/self/fd): libllama opens what it quantises itself.
+    SandboxFiles allowed;
+    allowed.readable = files.inputs;
+    allowed.writable = files.output;
+    EnterSandbox(allowed);
+    const auto on_progress = [this, last = -1.0F](float fraction) mutable {
+      if (fraction - last >= 0.01F || fraction >= 1.0F) Send(ProgressFrame{last = fraction});
+    };
+    try {
+      const Status done = run_task_(frame.task, files, on_progress);
+      if (!done) return done.error();
+      return std::nullopt;
+    } catch (const std::bad_alloc&) {
+      return Error{Code::kNoMemory, "out of memory"};
+    } catch (const std::exception& error) {
+      return Error{Code::kCorrupt, error.what()};
+    }
   }
 
   Result<std::unique_ptr<engine::Engine>> MakeEngine(const engine::ModelFiles& files,
@@ -160,6 +192,7 @@ class Host {
   }
 
   const engine::EngineFactory& factory_;
+  const TaskFunction& run_task_;
   std::atomic<bool> is_loaded_{false};
   std::atomic<bool> is_stopping_{false};
   std::atomic<int> n_jobs_{0};
@@ -173,6 +206,8 @@ class Host {
 
 }  // namespace
 
-int RunHost(const engine::EngineFactory& factory) { return Host(factory).Run(); }
+int RunHost(const engine::EngineFactory& factory, const TaskFunction& run_task) {
+  return Host(factory, run_task).Run();
+}
 
 }  // namespace corral::worker

@@ -5,11 +5,13 @@
 // process exits at once.
 #pragma once
 
+#include "core/task.h"
 #include "engine/engine.h"
 
 namespace corral::worker {
 
-// Serves until the server says stop or is gone; returns the exit status. Descriptors: protocol.h.
-int RunHost(const engine::EngineFactory& factory);
+// Serves until the server says stop or is gone, or does the one task that the server asks for
+// instead (`run_task`); returns the exit status. Descriptors: protocol.h.
+int RunHost(const engine::EngineFactory& factory, const TaskFunction& run_task);
 
 }  // namespace corral::worker

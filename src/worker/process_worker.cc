@@ -1,6 +1,5 @@
 #include "worker/process_worker.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -13,8 +12,7 @@
 #include <utility>
 
 #include "core/log.h"
-
-extern char** environ;
+#include "worker/spawn.h"
 
 namespace corral::worker {
 namespace {
@@ -28,29 +26,6 @@ constexpr std::string_view kStopped =
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal "
     "error, check ollama "
     "server logs for details";
-
-// What a worker has no use for and must not hold.
-bool IsSecret(std::string_view variable) {
-  const std::string_view name = variable.substr(0, variable.find('='));
-  for (const std::string_view word : {"KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH"}) {
-    if (name.find(word) != std::string_view::npos) return true;
-  }
-  return name == "GGML_BACKEND_PATH";  // llama.cpp would load any library from there
-}
-
-std::vector<std::string> WorkerEnvironment() {
-  std::vector<std::string> variables;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (!IsSecret(*variable)) variables.emplace_back(*variable);
-  }
-  return variables;
-}
-
-Result<UniqueFd> OpenForReading(const std::filesystem::path& file) {
-  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.is_valid()) return Fail(ErrnoError(errno, "open " + file.filename().string()));
-  return fd;
-}
 
 }  // namespace
 
@@ -69,11 +44,6 @@ ProcessWorker::~ProcessWorker() {
 }
 
 Status ProcessWorker::Start(const Launch& launch) {
-  int pair[2] = {-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-    return Fail(ErrnoError(errno, "socketpair"));
-  socket_.Reset(pair[0]);
-  const UniqueFd child_socket(pair[1]);
   wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_.is_valid()) return Fail(ErrnoError(errno, "eventfd"));
 
@@ -81,18 +51,15 @@ Status ProcessWorker::Start(const Launch& launch) {
   paths.insert(paths.end(), launch.projectors.begin(), launch.projectors.end());
   paths.insert(paths.end(), launch.adapters.begin(), launch.adapters.end());
   std::vector<UniqueFd> files;
+  std::vector<int> descriptors;
   for (const auto& path : paths) {
     CORRAL_TRY(UniqueFd file, OpenForReading(path));
+    descriptors.push_back(file.get());
     files.push_back(std::move(file));
   }
-
-  SpawnOptions spawn;
-  spawn.program = launch.program;
-  spawn.environment = WorkerEnvironment();
-  spawn.fds.push_back(child_socket.get());
-  for (const UniqueFd& file : files) spawn.fds.push_back(file.get());
-  CORRAL_TRY(ChildProcess child, ChildProcess::Spawn(spawn));
-  child_ = std::make_unique<ChildProcess>(std::move(child));
+  CORRAL_TRY(Spawned spawned, SpawnWorker(launch.program, descriptors));
+  socket_ = std::move(spawned.socket);
+  child_ = std::make_unique<ChildProcess>(std::move(spawned.child));
   pid_ = child_->pid();
   is_alive_ = true;
 

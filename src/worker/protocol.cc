@@ -89,6 +89,11 @@ void Describe(Archive& a, EngineCounters& v) {
     v.jobs_running, v.jobs_waiting, v.parked_bytes);
 }
 
+template <class Archive>
+void Describe(Archive& a, Task& v) {
+  a(v.kind, v.file_type, v.input_names, v.name);
+}
+
 }  // namespace corral
 
 namespace corral::worker {
@@ -160,6 +165,14 @@ template <class Archive>
 void Describe(Archive& a, SharersFrame& v) {
   a(v.n_sharers);
 }
+template <class Archive>
+void Describe(Archive& a, TaskFrame& v) {
+  a(v.build, v.task, v.n_inputs);
+}
+template <class Archive>
+void Describe(Archive& a, TaskEndFrame& v) {
+  a(v.error);
+}
 
 constexpr std::size_t kHeadBytes = 5;
 constexpr std::size_t kReadBytes = 64 * 1024;
@@ -188,10 +201,9 @@ Result<Frame> DecodeAlternative(std::uint8_t kind, std::string_view payload) {
 
 std::uint32_t BuildCheck() {
   constexpr std::size_t kSizes[] = {
-      sizeof(LoadOptions),    sizeof(GenerateJob),       sizeof(EmbedJob),
-      sizeof(TokenJob),       sizeof(TokenText),         sizeof(Piece),
-      sizeof(Finish),         sizeof(Embeddings),        sizeof(ModelFacts),
-      sizeof(EngineCounters), std::variant_size_v<Frame>};
+      sizeof(LoadOptions), sizeof(GenerateJob),    sizeof(EmbedJob), sizeof(TokenJob),
+      sizeof(TokenText),   sizeof(Piece),          sizeof(Finish),   sizeof(Embeddings),
+      sizeof(ModelFacts),  sizeof(EngineCounters), sizeof(Task),     std::variant_size_v<Frame>};
   std::uint32_t check = 2166136261U;  // FNV-1a
   for (const std::size_t size : kSizes)
     check = (check ^ static_cast<std::uint32_t>(size)) * 16777619U;

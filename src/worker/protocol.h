@@ -14,11 +14,13 @@
 
 #include "core/job.h"
 #include "core/result.h"
+#include "core/task.h"
 
 namespace corral::worker {
 
-inline constexpr int kSocketFd = 3;      // in the worker
-inline constexpr int kFirstModelFd = 4;  // the GGUF; then projectors, then adapters
+inline constexpr int kSocketFd = 3;  // in the worker
+// The GGUF; then projectors, then adapters. Of a task: its inputs, then its output.
+inline constexpr int kFirstFileFd = 4;
 
 // Server to worker.
 struct LoadFrame {
@@ -48,6 +50,12 @@ struct CreditFrame {
   std::int32_t pieces = 0;
 };
 struct StopFrame {};
+// Instead of a Load: one task, then the worker ends.
+struct TaskFrame {
+  std::uint32_t build = 0;
+  Task task;
+  std::uint32_t n_inputs = 0;
+};
 
 // How many models compute on these cores at the moment, this one included.
 struct SharersFrame {
@@ -89,10 +97,15 @@ struct CountersFrame {
   EngineCounters counters;
 };
 
-using Frame =
-    std::variant<LoadFrame, GenerateFrame, EmbedFrame, TokenFrame, CancelFrame, CreditFrame,
-                 StopFrame, LoadedFrame, LoadFailedFrame, ProgressFrame, PieceFrame, FinishFrame,
-                 EmbeddingsFrame, TokenTextFrame, JobErrorFrame, CountersFrame, SharersFrame>;
+// How a task ended; its progress came as ProgressFrames.
+struct TaskEndFrame {
+  std::optional<Error> error;
+};
+
+using Frame = std::variant<LoadFrame, GenerateFrame, EmbedFrame, TokenFrame, CancelFrame,
+                           CreditFrame, StopFrame, LoadedFrame, LoadFailedFrame, ProgressFrame,
+                           PieceFrame, FinishFrame, EmbeddingsFrame, TokenTextFrame, JobErrorFrame,
+                           CountersFrame, SharersFrame, TaskFrame, TaskEndFrame>;
 
 // Changes with the layout of any frame (sizes of the described structs are mixed in at compile
 // time).

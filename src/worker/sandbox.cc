@@ -25,7 +25,14 @@ constexpr __u64 kAllAccess = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
 // devices with their drivers.
 constexpr const char* kReadable[] = {"/proc", "/sys", "/etc/localtime", "/usr/share/zoneinfo"};
 
-bool RestrictFiles() {
+void Allow(int ruleset, int file, __u64 access) {
+  landlock_path_beneath_attr rule{};
+  rule.allowed_access = access;
+  rule.parent_fd = file;
+  ::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
+bool RestrictFiles(const SandboxFiles& files) {
   landlock_ruleset_attr attributes{};
   attributes.handled_access_fs = kAllAccess;
   const UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes,
@@ -34,11 +41,13 @@ bool RestrictFiles() {
   for (const char* path : kReadable) {
     const UniqueFd folder(::open(path, O_PATH | O_CLOEXEC));
     if (!folder.is_valid()) continue;
-    landlock_path_beneath_attr rule{};
     const bool is_file = std::strcmp(path, "/etc/localtime") == 0;
-    rule.allowed_access = is_file ? LANDLOCK_ACCESS_FS_READ_FILE : kReadAccess;
-    rule.parent_fd = folder.get();
-    ::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    Allow(ruleset.get(), folder.get(), is_file ? LANDLOCK_ACCESS_FS_READ_FILE : kReadAccess);
+  }
+  for (const int file : files.readable) Allow(ruleset.get(), file, LANDLOCK_ACCESS_FS_READ_FILE);
+  if (files.writable >= 0) {
+    Allow(ruleset.get(), files.writable,
+          LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
   }
   return ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0;
 }
@@ -64,13 +73,13 @@ bool RestrictSystemCalls() {
 
 }  // namespace
 
-void EnterSandbox() {
+void EnterSandbox(const SandboxFiles& files) {
   ::tzset();  // reads the time zone while it still can
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     Log(LogLevel::kWarn, "the worker runs without a sandbox", {{"error", std::strerror(errno)}});
     return;
   }
-  const bool has_files = RestrictFiles();
+  const bool has_files = RestrictFiles(files);
   const bool has_calls = RestrictSystemCalls();
   Log(has_files && has_calls ? LogLevel::kDebug : LogLevel::kInfo, "worker sandbox",
       {{"landlock", has_files ? "on" : "not offered by this kernel"},

@@ -3,10 +3,18 @@
 // seccomp off) is left out and logged.
 #pragma once
 
+#include <vector>
+
 namespace corral::worker {
+
+// What may still be opened by path (/proc/self/fd/N), through descriptors that are open already.
+struct SandboxFiles {
+  std::vector<int> readable = {};
+  int writable = -1;  // -1: none
+};
 
 // Affects all threads that are made later and the calling one; call before the model is touched.
 // Idempotent.
-void EnterSandbox();
+void EnterSandbox(const SandboxFiles& files);
 
 }  // namespace corral::worker

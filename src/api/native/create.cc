@@ -1,12 +1,15 @@
 // POST /api/create, and HEAD and POST /api/blobs/{digest}.
-#include <boost/asio/co_spawn.hpp>
+#include <pthread.h>
+
 #include <exception>
+#include <thread>
 #include <utility>
 #include <variant>
 
 #include "api/json_writer.h"
 #include "api/native/create_spec.h"
 #include "api/native/handlers.h"
+#include "api/native/make_model.h"
 #include "api/native/serve.h"
 #include "core/text.h"
 
@@ -16,59 +19,69 @@ namespace {
 // Bytes of a blob gathered before they go to the blocking pool together.
 constexpr std::size_t kBlobChunkBytes = 1U << 20U;
 
-std::string StatusRecord(std::string_view status) {
+// Creates at once; each has a thread, and may have a worker process.
+constexpr int kMostCreates = 8;
+
+std::string StatusRecord(const MakeProgress& progress) {
   JsonWriter writer;
-  writer.BeginObject().Field("status", status).EndObject();
+  writer.BeginObject().Field("status", progress.status);
+  if (progress.total > 0) {
+    // Ollama's: what is being made has no digest yet.
+    writer.Field("digest", "0000000000000000000").Field("total", progress.total);
+    if (progress.completed > 0) writer.Field("completed", progress.completed);
+  }
+  writer.EndObject();
   return writer.Take();
 }
 
-// The store's work, on the blocking pool.
-Status MakeModel(const Services& services, models::CreateSpec spec, const std::string& from_as_sent,
-                 const std::function<void(std::string)>& progress, StopToken stop) {
-  if (spec.from) {
-    spec.from = services.store.Existing(*spec.from);
-    if (const auto base = services.store.Load(*spec.from); !base) {
-      if (base.error().code != Code::kNotFound) return Fail(base.error());
-      return Fail(Code::kNotFound, "model '" + from_as_sent + "' not found");
-    }
-  }
-  for (const auto& [path, digest] : spec.files) {
-    const std::filesystem::path blob = services.store.BlobPath(digest);
-    std::error_code error;
-    if (!std::filesystem::exists(blob, error)) continue;  // Create says so
-    if (!LooksLikeGguf(path, blob)) return Fail(Code::kInvalidArgument, "unknown type");
-  }
-  spec.name = services.store.Existing(spec.name);
-  return services.store.Create(spec, progress, std::move(stop));
-}
-
 // A status line, or the end.
-using CreateEvent = std::variant<std::string, Status>;
+using CreateEvent = std::variant<MakeProgress, Status>;
+using CreateEvents = http::Mailbox<CreateEvent>;
+
+// Counts a create among those that run, as long as it lives.
+class CreateTurn {
+ public:
+  explicit CreateTurn(std::shared_ptr<std::atomic<int>> n_creates)
+      : n_creates_(std::move(n_creates)), is_taken_(n_creates_->fetch_add(1) < kMostCreates) {}
+  CreateTurn(const CreateTurn&) = delete;
+  CreateTurn& operator=(const CreateTurn&) = delete;
+  ~CreateTurn() { n_creates_->fetch_sub(1); }
+  bool is_taken() const { return is_taken_; }
+
+ private:
+  const std::shared_ptr<std::atomic<int>> n_creates_;
+  const bool is_taken_;
+};
+
+// Makes the model and pushes what happens, the end last. A thread's main.
+void Make(const Services& services, CreatePlan plan, CreateEvents& events, const StopToken& stop) {
+  ::pthread_setname_np(::pthread_self(), "create");
+  Status made;
+  try {
+    made = MakeModel(
+        services, std::move(plan),
+        [&events](MakeProgress progress) { events.Push(std::move(progress)); }, stop);
+  } catch (const std::exception& error) {
+    made = Fail(Code::kInternal, std::string("create failed: ") + error.what());
+  }
+  events.Push(std::move(made));
+}
 
 http::Task<Answer<void>> Create(const Services& services, http::Exchange& exchange) {
   Answer<CreateRequest> request = co_await ReadRequest<CreateRequest>(exchange, &ReadCreateRequest);
   if (!request) co_return Refuse(std::move(request).error());
-  Answer<models::CreateSpec> spec = ToCreateSpec(*request);
-  if (!spec) co_return Refuse(std::move(spec).error());
+  Answer<CreatePlan> plan = ToCreatePlan(*request);
+  if (!plan) co_return Refuse(std::move(plan).error());
+  const CreateTurn turn(services.n_creates);
+  if (!turn.is_taken())
+    co_return Refuse(503, "server busy: too many models are being created, please try again");
 
-  // The pool pushes lines while this coroutine writes them; both share the mailbox. There are as
-  // many lines as a model has layers, so it stays small.
-  auto events = std::make_shared<http::Mailbox<CreateEvent>>(exchange.executor());
-  Status made;
-  std::function<void()> work = [&] {
-    const std::function<void(std::string)> progress = [&](std::string line) {
-      events->Push(std::move(line));
-    };
-    made = MakeModel(services, *spec, request->from, progress, exchange.stop());
-  };
-  boost::asio::co_spawn(exchange.executor(), exchange.RunBlocking(std::move(work)),
-                        [events, &made](std::exception_ptr failure, Status ran) {
-                          if (failure) {
-                            events->Push(Status(Fail(Code::kInternal, "create failed")));
-                          } else {
-                            events->Push(ran ? made : ran);
-                          }
-                        });
+  // The thread pushes lines while this coroutine writes them; both share the mailbox. There are
+  // some hundreds of lines at most. A conversion takes minutes: too long for the blocking pool.
+  auto events = std::make_shared<CreateEvents>(exchange.executor());
+  std::jthread maker([&services, &plan, events, stop = exchange.stop()] {
+    Make(services, *std::move(plan), *events, stop);
+  });
 
   // Whatever happens to the client, the work's end is waited for: it uses this frame.
   bool is_written = true;
@@ -82,9 +95,11 @@ http::Task<Answer<void>> Create(const Services& services, http::Exchange& exchan
     if (!request->is_streamed || !is_written) continue;
     Status status;
     if (!exchange.HasStarted()) status = co_await exchange.StartStream(200, std::string(kNdjson));
-    if (status) status = co_await exchange.Write(StatusRecord(std::get<std::string>(event)) + "\n");
+    if (status)
+      status = co_await exchange.Write(StatusRecord(std::get<MakeProgress>(event)) + "\n");
     is_written = status.has_value();
   }
+  maker.join();  // it has pushed the end, and does no more
   if (!is_written) co_return Answer<void>{};
   if (!end) {
     Failure failure = FailureOf(std::move(end).error(), exchange.stop());
@@ -96,13 +111,14 @@ http::Task<Answer<void>> Create(const Services& services, http::Exchange& exchan
     }
     co_return Answer<void>{};
   }
+  const std::string success = StatusRecord(MakeProgress{"success"});
   if (!request->is_streamed) {
-    co_await SendJson(exchange, StatusRecord("success"), kStreamJson);
+    co_await SendJson(exchange, success, kStreamJson);
     co_return Answer<void>{};
   }
   Status status;
   if (!exchange.HasStarted()) status = co_await exchange.StartStream(200, std::string(kNdjson));
-  if (status) status = co_await exchange.Write(StatusRecord("success") + "\n");
+  if (status) status = co_await exchange.Write(success + "\n");
   if (status) (void)co_await exchange.FinishStream();
   co_return Answer<void>{};
 }

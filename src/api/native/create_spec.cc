@@ -1,5 +1,6 @@
 #include "api/native/create_spec.h"
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <utility>
@@ -26,8 +27,6 @@ Answer<void> CheckFiles(const CreateRequest::Files& files) {
   }
   return {};
 }
-
-using Digests = std::vector<std::pair<std::string, models::Digest>>;
 
 Answer<Digests> ToDigests(const CreateRequest::Files& files) {
   Digests out;
@@ -71,21 +70,15 @@ Answer<void> TakeInfo(const OptionMap& info, models::CreateSpec* spec) {
   return {};
 }
 
-// Parts of create that belong to models which this server cannot make. Said at once, and not
-// ignored: the result would be another model than the one asked for.
-Answer<void> RefuseUnsupported(const CreateRequest& request) {
-  if (!request.remote_host.empty()) return Refuse(400, "bad remote");
-  if (!request.draft_files.empty())
-    return Refuse(400, "draft models are not supported by this server");
-  if (request.quantize.empty()) return {};
-  static constexpr std::string_view kKnown[] = {"F32",    "F16",    "BF16", "Q8_0",
-                                                "Q4_K_S", "Q4_K_M", "Q4_K"};
-  std::string upper = request.quantize;
+// The type to quantize to, as the worker calls it; empty: none. Ollama's set and text
+// (server/quantization.go).
+Answer<std::string> ToFileType(const std::string& as_sent) {
+  static constexpr std::string_view kKnown[] = {"",     "F32",    "F16",    "BF16",
+                                                "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"};
+  std::string upper = as_sent;
   for (char& c : upper) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   for (const std::string_view known : kKnown) {
-    if (upper == known)
-      return Refuse(400,
-                    "quantization is not supported by this server: create from a quantized GGUF");
+    if (upper == known) return upper == "Q4_K" ? std::string("Q4_K_M") : upper;
   }
   return Refuse(500, "unsupported quantization type " + upper +
                          " - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0");
@@ -112,12 +105,6 @@ Answer<Source> ToSource(const CreateRequest& request) {
   }
   if (!request.files) return Refuse(400, "neither 'from' or 'files' was specified");
   if (request.files->empty()) return Refuse(400, "unknown type");
-  for (const auto& [path, digest] : *request.files) {
-    if (path.ends_with(".safetensors")) {
-      return Refuse(400,
-                    "safetensors models are not supported by this server: convert to GGUF first");
-    }
-  }
   auto digests = ToDigests(*request.files);
   if (!digests) return Refuse(std::move(digests).error());
   source.files = *std::move(digests);
@@ -130,7 +117,7 @@ std::optional<std::string> UnlessEmpty(const std::string& text) {
 
 }  // namespace
 
-Answer<models::CreateSpec> ToCreateSpec(const CreateRequest& request) {
+Answer<CreatePlan> ToCreatePlan(const CreateRequest& request) {
   static const CreateRequest::Files kNone;
   for (const CreateRequest::Files* group :
        {request.files ? &*request.files : &kNone, &request.draft_files, &request.adapters}) {
@@ -141,12 +128,21 @@ Answer<models::CreateSpec> ToCreateSpec(const CreateRequest& request) {
   }
   auto name = models::ModelName::Parse(request.model);
   if (!name) return Refuse(400, "invalid model name");
-  if (auto checked = RefuseUnsupported(request); !checked) return Refuse(checked.error());
+  if (!request.remote_host.empty()) return Refuse(400, "bad remote");
+  auto quantize = ToFileType(request.quantize);
+  if (!quantize) return Refuse(std::move(quantize).error());
+  auto draft_quantize = ToFileType(request.draft_quantize);
+  if (!draft_quantize) return Refuse(std::move(draft_quantize).error());
   auto source = ToSource(request);
   if (!source) return Refuse(std::move(source).error());
-  if (request.adapters.size() > 1) return Refuse(400, "only one adapter is currently supported");
   auto adapters = ToDigests(request.adapters);
   if (!adapters) return Refuse(std::move(adapters).error());
+  // A folder of safetensors has several files.
+  if (adapters->size() > 1 && !HasSafetensors(*adapters))
+    return Refuse(400, "only one adapter is currently supported");
+  auto drafts = ToDigests(request.draft_files);
+  if (!drafts) return Refuse(std::move(drafts).error());
+  if (HasSafetensors(*drafts)) return Refuse(400, "a draft model must be a GGUF file");
   if (!request.template_text.empty()) {
     const auto parsed = templates::Template::Parse(request.template_text);
     if (!parsed) return Refuse(400, "template error: " + parsed.error().message);
@@ -158,6 +154,8 @@ Answer<models::CreateSpec> ToCreateSpec(const CreateRequest& request) {
                           .from = std::move(source->from),
                           .files = std::move(source->files),
                           .adapters = *std::move(adapters),
+                          .drafts = *std::move(drafts),
+                          .weights = {},
                           .template_text = UnlessEmpty(request.template_text),
                           .system = UnlessEmpty(request.system),
                           .renderer = request.renderer,
@@ -174,7 +172,13 @@ Answer<models::CreateSpec> ToCreateSpec(const CreateRequest& request) {
                           .context_length = {},
                           .embedding_length = {}};
   if (auto taken = TakeInfo(request.info, &spec); !taken) return Refuse(taken.error());
-  return spec;
+  return CreatePlan{std::move(spec), request.from, *std::move(quantize),
+                    *std::move(draft_quantize)};
+}
+
+bool HasSafetensors(const Digests& files) {
+  return std::any_of(files.begin(), files.end(),
+                     [](const auto& file) { return file.first.ends_with(".safetensors"); });
 }
 
 bool LooksLikeGguf(std::string_view path, const std::filesystem::path& blob) {

@@ -17,6 +17,7 @@
 #include "http/http.h"
 #include "scheduler/scheduler.h"
 #include "worker/client.h"
+#include "worker/task.h"
 
 namespace corral::api {
 
@@ -197,6 +198,30 @@ class FakeScheduler final : public scheduler::Scheduler {
   std::vector<scheduler::ModelRequest> requests;
   std::vector<std::filesystem::path> unloaded;
   int n_leases = 0;  // not given back yet
+};
+
+// Does each task with what `on_run` says; records what it was asked. Thread-safe.
+class FakeTasks final : public worker::TaskRunner {
+ public:
+  using OnRun = std::function<Status(const worker::TaskLaunch&, const std::function<void(float)>&)>;
+
+  Status Run(const worker::TaskLaunch& launch, const std::function<void(float)>& on_progress,
+             StopToken /*stop*/) override {
+    const std::lock_guard lock(mutex_);
+    launches_.push_back(launch);
+    if (!on_run) return Fail(Code::kInternal, "no task was expected");
+    return on_run(launch, on_progress);
+  }
+  std::vector<worker::TaskLaunch> launches() const {
+    const std::lock_guard lock(mutex_);
+    return launches_;
+  }
+
+  OnRun on_run;  // set before the tasks come
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<worker::TaskLaunch> launches_;
 };
 
 }  // namespace corral::api

@@ -43,7 +43,10 @@ class HandlerTest : public ::testing::Test {
     std::filesystem::remove_all(folder_, ignored);
   }
 
-  Services services() { return {*store_, scheduler_, *registry_, settings_, metrics_, readiness_}; }
+  Services services() {
+    return {*store_,    scheduler_, *registry_, settings_,
+            metrics_,   readiness_, tasks_,     n_creates_};
+  }
 
   static gguf::Writer SmallGguf(bool is_embedding) {
     gguf::Writer writer;
@@ -147,6 +150,8 @@ class HandlerTest : public ::testing::Test {
   std::unique_ptr<models::Store> store_;
   std::unique_ptr<registry::Registry> registry_;
   FakeScheduler scheduler_;
+  FakeTasks tasks_;
+  std::shared_ptr<std::atomic<int>> n_creates_ = std::make_shared<std::atomic<int>>(0);
   Settings settings_;
   Metrics metrics_;
   http::Router router_;

@@ -1,5 +1,8 @@
 #include "models/internal/blobs.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <utility>
 
 #include "core/log.h"
@@ -46,23 +49,35 @@ class Blobs::Writer final : public BlobWriter {
   UniqueFd alive_;
 };
 
-Blobs::Blobs(Layout layout, FileSystem& files)
+Blobs::Blobs(Layout layout, FileSystem& files, Options options)
     : layout_(std::move(layout)),
       files_(files),
-      lock_(layout_.own, files),
-      blob_locks_(layout_.own / "blobs", files) {}
+      options_(std::move(options)),
+      leases_(options_.with_leases ? std::make_unique<LeaseKeeper>(layout_.own / "leases", files)
+                                   : nullptr),
+      lock_(layout_.own, files, leases_.get(), options_.is_read_only),
+      blob_locks_(layout_.own / "blobs", files, leases_.get()) {}
 
-bool Blobs::Has(const Digest& digest) const {
+bool Blobs::HasHere(const Digest& digest) const {
   const auto facts = LookThrough(layout_.BlobPath(digest));
   return facts && facts->is_regular;
 }
 
+std::filesystem::path Blobs::PathOf(const Digest& digest) const {
+  if (HasHere(digest)) return layout_.BlobPath(digest);
+  for (const Layout& other : options_.others) {
+    const auto facts = LookThrough(other.BlobPath(digest));
+    if (facts && facts->is_regular) return other.BlobPath(digest);
+  }
+  return {};
+}
+
 bool Blobs::Accept(const Digest& digest) {
-  if (!Has(digest)) return false;
+  if (!HasHere(digest)) return Has(digest);
   // Without the lock the blob could go between the look and the mark.
   const auto shared = lock_.Share();
   if (!shared) return true;  // a store that cannot be written loses nothing either
-  if (!Has(digest)) return false;
+  if (!HasHere(digest)) return false;
   Mark(*shared, digest);
   return true;
 }
@@ -89,10 +104,21 @@ Result<Blobs::Put> Blobs::Write(const StoreLock::Held& shared, std::string_view 
 
 Result<Layer> Blobs::Use(const StoreLock::Held&, const Digest& digest, std::string media_type,
                          std::string from) {
-  const auto facts = LookThrough(layout_.BlobPath(digest));
-  if (!facts || !facts->is_regular)
+  const std::filesystem::path path = PathOf(digest);
+  const auto facts = LookThrough(path);
+  if (path.empty() || !facts)
     return Fail(Code::kNotFound, "blob " + digest.ToString() + " is not in the store");
-  (void)files_.Touch(layout_.BlobPath(digest));
+  if (path == layout_.BlobPath(digest)) {
+    (void)files_.Touch(path);
+  } else {
+    // A link carries no bytes that a power cut could take: it is made at once, and then named.
+    CORRAL_TRY_STATUS(files_.MakeFolders(layout_.blobs));
+    const std::filesystem::path link =
+        layout_.blobs / (std::string(kTemporaryBlobPrefix) + "link-" + digest.hex());
+    if (::symlink(path.c_str(), link.c_str()) != 0 && errno != EEXIST)
+      return Fail(ErrnoError(errno, "link to a blob"));
+    CORRAL_TRY_STATUS(files_.Rename(link, layout_.BlobPath(digest)));
+  }
   return Layer{std::move(media_type),
                digest,
                static_cast<std::int64_t>(facts->size_bytes),
@@ -102,6 +128,7 @@ Result<Layer> Blobs::Use(const StoreLock::Held&, const Digest& digest, std::stri
 
 Result<std::unique_ptr<BlobWriter>> Blobs::New() {
   auto pending = [this]() -> Result<std::unique_ptr<PendingFile>> {
+    if (options_.is_read_only) return Fail(Code::kForbidden, "read-only");
     CORRAL_TRY_STATUS(files_.MakeFolders(layout_.blobs));
     return files_.Create(layout_.blobs, kTemporaryBlobPrefix);
   }();
@@ -126,7 +153,7 @@ Result<BlobLocks::Held> Blobs::OwnName(const StoreLock::Held&, const ModelName& 
 
 void Blobs::Mark(const StoreLock::Held&, const Digest& digest) {
   const std::filesystem::path mark = layout_.accepted / digest.FileName();
-  if (Look(mark)) {
+  if (const auto facts = Look(mark); facts && facts->size_bytes == 0) {
     (void)files_.Touch(mark);
     return;
   }
@@ -138,6 +165,17 @@ void Blobs::Forget(const std::set<Digest>& used) {
     const std::filesystem::path mark = layout_.accepted / digest.FileName();
     if (Look(mark)) (void)files_.Remove(mark);
   }
+}
+
+void Blobs::Claim(const StoreLock::Held&, const Digest& digest, std::string_view claim) {
+  const std::filesystem::path mark = layout_.accepted / digest.FileName();
+  if (Look(mark)) (void)files_.WriteAtomically(mark, claim);
+}
+
+void Blobs::ForgetClaimed(const StoreLock::Held&, const Digest& digest, std::string_view claim) {
+  const std::filesystem::path mark = layout_.accepted / digest.FileName();
+  const auto text = files_.Read(mark, claim.size());
+  if (text && *text == claim) (void)files_.Remove(mark);
 }
 
 bool Blobs::IsAccepted(const Digest& digest) const {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string_view>
+#include <vector>
 
 #include "models/internal/layout.h"
 #include "models/internal/lock.h"
@@ -27,10 +28,18 @@ inline constexpr std::chrono::hours kGrace{1};
 
 class Blobs {
  public:
-  Blobs(Layout layout, FileSystem& files);
+  struct Options {
+    bool with_leases = false;  // instead of flock (lock.h)
+    bool is_read_only = false;
+    // Other folders, whose blobs count as here: they are linked to when they are used.
+    std::vector<Layout> others = {};
+  };
+  Blobs(Layout layout, FileSystem& files, Options options);
 
-  // A plain file of this digest is there (a link to one counts).
-  bool Has(const Digest& digest) const;
+  // A plain file of this digest is there (a link to one counts), here or in another folder.
+  bool Has(const Digest& digest) const { return !PathOf(digest).empty(); }
+  // Where it is; empty: nowhere.
+  std::filesystem::path PathOf(const Digest& digest) const;
 
   // Has(), and if so keeps the blob from being removed for kGrace, or until Forget. For a client
   // that asks before a create.
@@ -43,11 +52,13 @@ class Blobs {
   // Writes `bytes` unless a file of their digest and size is there; that one is touched.
   // Errors: kForbidden, kIo.
   Result<Put> Write(const StoreLock::Held& shared, std::string_view bytes, std::string media_type);
-  // A layer of a blob that is there. Touches it. Errors: kNotFound.
+  // A layer of a blob that is there. Touches it; links to it, if it is in another folder. Errors:
+  // kNotFound, kForbidden, kIo.
   Result<Layer> Use(const StoreLock::Held& shared, const Digest& digest, std::string media_type,
                     std::string from);
 
   Result<std::unique_ptr<BlobWriter>> New();
+  Result<std::unique_ptr<BlobFile>> NewFile();
 
   // As Store::OpenPartial and Store::PartialBytes.
   Result<std::unique_ptr<PartialBlob>> OpenPartial(const Digest& digest, std::int64_t size_bytes);
@@ -61,6 +72,10 @@ class Blobs {
 
   // The blobs of `used` have got their model: Accept ends.
   void Forget(const std::set<Digest>& used);
+  // Accept's promise becomes that of one create, named by `claim`, until Accept gives it again.
+  void Claim(const StoreLock::Held& shared, const Digest& digest, std::string_view claim);
+  // Ends the promise, if it is still that create's.
+  void ForgetClaimed(const StoreLock::Held& owned, const Digest& digest, std::string_view claim);
 
   // Removes those of `candidates` that no readable manifest names and no client was promised.
   // Failures are logged. Returns how many were removed. `on_removing` is called before the first.
@@ -77,6 +92,7 @@ class Blobs {
  private:
   class Writer;
   class Partial;
+  class File;
 
   // Moves a whole file to its name, unless that is there. Needs the store's lock.
   Status Commit(const StoreLock::Held& shared, PendingFile& pending, const Digest& digest,
@@ -84,8 +100,12 @@ class Blobs {
   // Best effort: a mark that cannot be written protects nothing, and that is all.
   void Mark(const StoreLock::Held& shared, const Digest& digest);
 
+  bool HasHere(const Digest& digest) const;
+
   const Layout layout_;
   FileSystem& files_;
+  const Options options_;
+  const std::unique_ptr<LeaseKeeper> leases_;  // null: flock
   StoreLock lock_;
   BlobLocks blob_locks_;
 };

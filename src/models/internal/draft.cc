@@ -19,23 +19,6 @@ tl::unexpected<Error> Refuse(std::string why) {
   return Fail(Code::kInvalidArgument, std::move(why));
 }
 
-// Ollama's server/create.go (ggufLayers).
-std::string KindOf(const gguf::Info& info) {
-  const std::string_view type = info.String("general.type").value_or("");
-  if (type == "adapter") return "adapter";
-  if (type == "projector" || type == "mmproj") return "projector";
-  const std::string_view architecture = info.Architecture();
-  const bool is_vision_only = !info.ArchUint("block_count") && info.ArchUint("vision.block_count");
-  const auto has_encoder = [&info](const char* key) {
-    const gguf::KeyValue* found = info.Find(key);
-    const bool* flag = found ? std::get_if<bool>(&found->value) : nullptr;
-    return flag && *flag;
-  };
-  const bool is_clip = architecture == "clip" && (has_encoder("clip.has_vision_encoder") ||
-                                                  has_encoder("clip.has_audio_encoder"));
-  return is_vision_only || is_clip ? "projector" : "model";
-}
-
 // The first bytes of a blob, fewer if it is shorter.
 Result<std::string> Magic(const std::filesystem::path& file) {
   const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -71,10 +54,10 @@ Result<UploadedFile> CheckUpload(const Blobs& blobs, const std::string& path,
     return Refuse("blob " + digest.ToString() + " of file \"" + path +
                   "\" is not in the store: upload it first");
   }
-  const std::filesystem::path blob = blobs.layout().BlobPath(digest);
+  const std::filesystem::path blob = blobs.PathOf(digest);
   const bool is_named_gguf = ToLowerAscii(path).ends_with(".gguf");
   if (ToLowerAscii(path).ends_with(".safetensors")) {
-    return Refuse("file \"" + path + "\" is a safetensors file: only GGUF files can be imported");
+    return Refuse("file \"" + path + "\" is a safetensors file: it must be converted first");
   }
   CORRAL_TRY(const std::string magic, Magic(blob));
   if (magic != "GGUF")
@@ -86,10 +69,9 @@ Result<UploadedFile> CheckUpload(const Blobs& blobs, const std::string& path,
     return Fail(std::move(error).Within("file \"" + path + "\""));
   }
   if (const auto n_parts = info->Uint("split.count"); n_parts && *n_parts > 1) {
-    return Refuse("file \"" + path +
-                  "\" is one part of a split model: merge the parts into one GGUF file first");
+    return Refuse("file \"" + path + "\" is one part of a split model: all its parts are needed");
   }
-  std::string kind = KindOf(*info);
+  std::string kind(GgufKind(*info));
   if (Status status = gguf::CheckLoadable(*info); !status) {
     Error error = std::move(status).error();
     error.code = Code::kInvalidArgument;
@@ -108,6 +90,8 @@ Result<Draft::Part> Draft::Write(std::string_view bytes, std::string_view kind) 
   return Part{std::move(put.layer), std::move(status)};
 }
 
+void Draft::DropDrafts() { RemoveKind("draft"); }
+
 void Draft::RemoveKind(std::string_view kind) {
   parts_.erase(std::remove_if(parts_.begin(), parts_.end(),
                               [kind](const Part& part) { return part.layer.Kind() == kind; }),
@@ -123,10 +107,17 @@ void Draft::TakeFacts(const gguf::Info& info) {
   config_.model_families.push_back(architecture);
 }
 
-Status Draft::TakeBase(const Model& base) {
+Status Draft::TakeBase(const Model& base, const UploadedFile* weights) {
   inherited_ = base.config;
   params_ = base.params;
+  if (weights != nullptr) {
+    // What was said of the old ones holds no more.
+    inherited_.file_type.clear();
+    CORRAL_TRY_STATUS(TakeFile(*weights));
+    parts_.back().layer.from = base.name.Short();
+  }
   for (const Layer& layer : base.manifest.layers) {
+    if (weights != nullptr && layer.Kind() == "model") continue;
     auto used = blobs_.Use(shared_, layer.digest, layer.media_type, base.name.Short());
     if (!used) {
       return Fail(Code::kCorrupt,
@@ -155,7 +146,7 @@ Status Draft::TakeFile(const UploadedFile& file) {
   if (!used) return Refuse(used.error().message + ": upload it again");
   std::string status = "using existing layer " + used->digest.ToString();
   parts_.push_back({std::move(*used), std::move(status)});
-  TakeFacts(file.info);
+  if (file.kind != "draft") TakeFacts(file.info);
   return {};
 }
 

@@ -17,7 +17,7 @@ namespace corral::models::internal {
 struct UploadedFile {
   std::string path;  // as the client named it
   Digest digest;
-  std::string kind;  // "model", "projector", "adapter"
+  std::string kind;  // "model", "projector", "adapter", "draft"
   gguf::Info info;
 };
 // Errors: kInvalidArgument (not there, not GGUF, hostile, of a kind that cannot be imported), kIo.
@@ -28,7 +28,10 @@ class Draft {
   Draft(Blobs& blobs, const StoreLock::Held& shared) : blobs_(blobs), shared_(shared) {}
 
   // Errors of all: kInvalidArgument, kCorrupt, kForbidden, kIo.
-  Status TakeBase(const Model& base);
+  // `weights`, if not null, in the place of the base's own.
+  Status TakeBase(const Model& base, const UploadedFile* weights);
+  // The base's draft models are not wanted.
+  void DropDrafts();
   Status TakeFile(const UploadedFile& file);
   // Template, renderer, parser and stop words that go with a file's architecture or Jinja text.
   Status TakeDefaultsOf(const UploadedFile& file, const CreateSpec& spec);

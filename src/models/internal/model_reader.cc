@@ -44,6 +44,8 @@ Status TakeLayer(FileSystem& files, const Layout& layout, const Layer& layer, Mo
     model->projectors.push_back(layout.BlobPath(layer.digest));
   } else if (kind == "adapter") {
     model->adapters.push_back(layout.BlobPath(layer.digest));
+  } else if (kind == "draft") {
+    model->drafts.push_back(layout.BlobPath(layer.digest));
   } else if (kind == "template") {
     CORRAL_TRY(model->template_text, ReadLayer(files, layout, layer));
   } else if (kind == "system") {

@@ -4,8 +4,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/mutex.h"
 #include "models/internal/blobs.h"
@@ -18,7 +20,36 @@ struct Store::State {
       : options(store_options),
         files(options.files ? *options.files : RealFileSystem()),
         layout(std::move(root)),
-        blobs(layout, files) {}
+        others(Layouts(store_options)),
+        blobs(layout, files,
+              {.with_leases =
+                   options.locks == StoreLocks::kLeases ||
+                   (options.locks == StoreLocks::kAutomatic && internal::NeedsLeases(layout.root)),
+               .is_read_only = options.is_read_only,
+               .others = others}) {}
+
+  static std::vector<internal::Layout> Layouts(const StoreOptions& options) {
+    std::vector<internal::Layout> layouts;
+    for (const auto& folder : options.more_folders) layouts.emplace_back(folder);
+    return layouts;
+  }
+
+  // The first folder that has a model of this name, and how it is spelled there.
+  struct Place {
+    const internal::Layout* layout;
+    ModelName name;
+  };
+  std::optional<Place> Find(const ModelName& name) const;
+
+  struct Listing {
+    std::vector<ModelSummary> models;
+    std::set<std::string> names;                                      // of `models`, in lower case
+    std::map<std::string, std::shared_ptr<const ModelSummary>> kept;  // for `summaries`
+    bool has_new = false;  // one of `kept` was not known before
+  };
+  // Takes in what was kept from before this start, once.
+  void ReadKnown();
+  void ListFolder(const internal::Layout& folder, Listing* listing);
 
   // Writes `raw` as the manifest of `name`, in one step. Errors: kForbidden, kIo.
   Status WriteManifest(const internal::StoreLock::Held& shared, const ModelName& name,
@@ -33,6 +64,7 @@ struct Store::State {
   const StoreOptions options;
   FileSystem& files;
   const internal::Layout layout;
+  const std::vector<internal::Layout> others;  // folders that are only read
   internal::Blobs blobs;
 
   Mutex mutex;  // never held over disk I/O
@@ -43,6 +75,7 @@ struct Store::State {
   std::map<std::string, Cached> models
       CORRAL_GUARDED_BY(mutex);  // at most kMaxCachedModels, by ModelKey
   std::uint64_t n_uses CORRAL_GUARDED_BY(mutex) = 0;
+  bool has_read_list CORRAL_GUARDED_BY(mutex) = false;  // list_cache.h, into `summaries`
   // By ModelKey; those of the last List. Without names and times: these are not in the key.
   std::map<std::string, std::shared_ptr<const ModelSummary>> summaries CORRAL_GUARDED_BY(mutex);
   std::set<std::string> said CORRAL_GUARDED_BY(mutex);  // at most kMaxSaid
