@@ -4,6 +4,7 @@
 #include "api/version.h"
 #include "app/local_server.h"
 #include "app/server.h"
+#include "app/store_commands.h"
 #include "cli/main.h"
 
 #ifndef CORRAL_VERSION
@@ -14,6 +15,7 @@ int main(int argc, char** argv) {
   corral::cli::Hooks hooks;
   hooks.serve = corral::app::RunServer;
   hooks.open_local_server = corral::app::OpenLocalServer;
+  hooks.store = corral::app::RunStoreCommand;
   hooks.version = CORRAL_VERSION;
   hooks.ollama_version = std::string(corral::api::kOllamaVersion);
   return corral::cli::Main(argc, argv, hooks);

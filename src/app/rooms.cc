@@ -5,8 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "api/version.h"
-#include "core/host.h"
+#include "app/store_options.h"
 #include "worker/client.h"
 
 namespace corral::app {
@@ -48,25 +47,10 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
   return options;
 }
 
-registry::Options RegistryOptions(const Settings& settings) {
-  registry::Options options;
-  options.user_agent = UserAgent(api::kOllamaVersion, CORRAL_VERSION);
-  options.mirror = settings.registry_mirror;
-  options.environment = ProcessEnvironment();
-  options.ca_file = settings.ca_file;
-  options.key_file = settings.signing_key;
-  options.auth_file = settings.registry_auth;
-  options.allowed = settings.registries;
-  return options;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Rooms>> Rooms::Make(const Settings& settings) {
-  models::StoreOptions options;
-  options.is_prune_enabled = !settings.no_prune;
-  options.go_template = settings.go_template;
-  CORRAL_TRY(auto store, models::Store::Open(settings.models, options));
+  CORRAL_TRY(auto store, models::Store::Open(settings.models, StoreOptionsOf(settings)));
   return std::unique_ptr<Rooms>(new Rooms(settings, std::move(store)));
 }
 
@@ -76,7 +60,7 @@ Rooms::Rooms(const Settings& settings, std::unique_ptr<models::Store> store)
       scheduler_(scheduler::MakeScheduler(
           SchedulerOptions(settings),
           std::shared_ptr<worker::Launcher>(worker::MakeProcessLauncher()))),
-      registry_(std::make_unique<registry::Registry>(*store_, RegistryOptions(settings))),
+      registry_(std::make_unique<registry::Registry>(*store_, RegistryOptionsOf(settings))),
       tasks_(worker::MakeProcessTaskRunner(WorkerProgram(settings))) {}
 
 Rooms::~Rooms() { StopWorkers(); }

@@ -44,6 +44,9 @@ enum class CommandId {
   kCopy,
   kRemove,
   kHealth,
+  kVerify,
+  kSave,
+  kLoad,
   kHelp,
 };
 

@@ -56,11 +56,17 @@ constexpr std::array kHealthFlags = {
              "Ask whether the server is ready for requests, not only alive"},
 };
 
+constexpr std::array kVerifyFlags = {
+    FlagInfo{"repair", 0, FlagType::kBool, "Fetch again what is broken"},
+};
+
+constexpr std::array<std::string_view, 2> kStoreVariables = {"CORRAL_MODELS", "OLLAMA_MODELS"};
 constexpr std::array<std::string_view, 1> kHostOnly = {"OLLAMA_HOST"};
 constexpr std::array<std::string_view, 3> kRunVariables = {"OLLAMA_EDITOR", "OLLAMA_HOST",
                                                            "OLLAMA_NOHISTORY"};
 
-// Ollama's order, and the health check of container images, which its help does not know.
+// Ollama's order, and ours, which its help does not know: the health check of container images, and
+// what works on the store without a server.
 constexpr std::array kCommands = {
     CommandInfo{CommandId::kServe, "serve", "start", "", "Start Ollama", 0, 0, {}, {}},
     CommandInfo{CommandId::kCreate, "create", "", "MODEL", "Create a model", 1, 1, kCreateFlags,
@@ -92,6 +98,28 @@ constexpr std::array kCommands = {
         CommandId::kRemove, "rm", "", "MODEL [MODEL...]", "Remove a model", 1, {}, {}, kHostOnly},
     CommandInfo{CommandId::kHealth, "health", "", "",
                 "Check that the server answers (for health checks)", 0, 0, kHealthFlags, kHostOnly,
+                true},
+    CommandInfo{CommandId::kVerify, "verify", "", "", "Check every file of the model store", 0, 0,
+                kVerifyFlags, kStoreVariables, true},
+    CommandInfo{CommandId::kSave,
+                "save",
+                "",
+                "MODEL [MODEL...]",
+                "Write models to a tar file on standard output",
+                1,
+                {},
+                {},
+                kStoreVariables,
+                true},
+    CommandInfo{CommandId::kLoad,
+                "load",
+                "",
+                "",
+                "Read models from a tar file on standard input",
+                0,
+                0,
+                {},
+                kStoreVariables,
                 true},
     CommandInfo{CommandId::kHelp, "help", "", "[command]", "Help about any command", 0, {}, {}, {}},
 };

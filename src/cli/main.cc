@@ -1,6 +1,7 @@
 #include "cli/main.h"
 
 #include <filesystem>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -55,6 +56,13 @@ void PrintVersion(Context& context, const std::string& program, const Hooks& hoo
   context.console.Out(out);
 }
 
+std::optional<StoreCommand::Kind> StoreKindOf(CommandId id) {
+  if (id == CommandId::kVerify) return StoreCommand::Kind::kVerify;
+  if (id == CommandId::kSave) return StoreCommand::Kind::kSave;
+  if (id == CommandId::kLoad) return StoreCommand::Kind::kLoad;
+  return std::nullopt;
+}
+
 Status Run(Context& context, const Invocation& invocation) {
   switch (invocation.command->id) {
     case CommandId::kCreate:
@@ -86,6 +94,9 @@ Status Run(Context& context, const Invocation& invocation) {
     case CommandId::kRoot:
     case CommandId::kServe:
     case CommandId::kHelp:
+    case CommandId::kVerify:
+    case CommandId::kSave:
+    case CommandId::kLoad:
       break;  // need no server: done before
   }
   return {};
@@ -120,6 +131,12 @@ int Main(int argc, char** argv, const Hooks& hooks) {
     return 0;
   }
   if (command.id == CommandId::kServe) return hooks.serve();
+
+  if (const auto kind = StoreKindOf(command.id)) {
+    const Status status =
+        hooks.store({*kind, invocation->arguments, invocation->Bool("repair")}, console);
+    return status ? 0 : fail(status.error());
+  }
 
   const Settings settings = ReadSettings(hooks.environment, {}, nullptr);
   std::unique_ptr<LocalServer> local_server;  // outlives the transport to it

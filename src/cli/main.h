@@ -4,15 +4,16 @@
 //   hooks.serve = [] { return RunServer(); };
 //   return cli::Main(argc, argv, hooks);
 //
-// Everything but `serve` is a client that speaks HTTP with the server at OLLAMA_HOST, or, for some
-// commands and without one, with a server in this process (Hooks::open_local_server). Texts, exit
-// codes (0 or 1) and tables are Ollama's.
+// Everything but `serve` and the commands of StoreCommand is a client that speaks HTTP with the
+// server at OLLAMA_HOST, or, for some commands and without one, with a server in this process
+// (Hooks::open_local_server). Texts, exit codes (0 or 1) and tables are Ollama's.
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/client.h"
 #include "cli/console.h"
@@ -21,6 +22,14 @@
 #include "core/timestamp.h"
 
 namespace corral::cli {
+
+// A command that works on the model store itself, with no server between.
+struct StoreCommand {
+  enum class Kind { kVerify, kSave, kLoad };
+  Kind kind = Kind::kVerify;
+  std::vector<std::string> models = {};  // kSave
+  bool repairs = false;                  // kVerify
+};
 
 // A server in this process.
 class LocalServer {
@@ -32,6 +41,7 @@ class LocalServer {
 
 struct Hooks {
   std::function<int()> serve;  // `serve`; its result is the exit code
+  std::function<Status(const StoreCommand&, Console&)> store = {};  // `verify`, `save`, `load`
   // For `pull`, `push` and `create` when no server answers on this machine; may be empty.
   std::function<Result<std::unique_ptr<LocalServer>>()> open_local_server = {};
   std::string version = "0.0.0";  // Corral's

@@ -50,12 +50,15 @@ std::int64_t Store::PartialBytes(const Digest& digest) const {
 }
 
 Result<Manifest> Store::LoadManifest(const ModelName& name) {
+  const auto place = state_->Find(name);
   CORRAL_TRY(internal::StoredManifest stored,
-             internal::ReadManifest(state_->files, state_->layout, Existing(name)));
+             internal::ReadManifest(state_->files, place ? *place->layout : state_->layout,
+                                    place ? place->name : name));
   return std::move(stored.manifest);
 }
 
 Status Store::CheckWritable() const {
+  if (state_->options.is_read_only) return Fail(AsStoreError({Code::kForbidden, {}}));
   for (const auto& folder : {state_->layout.blobs, state_->layout.manifests}) {
     if (::access(folder.c_str(), F_OK) == 0 && ::access(folder.c_str(), W_OK) != 0)
       return Fail(AsStoreError({Code::kForbidden, {}}));

@@ -25,6 +25,7 @@
 #include "models/model.h"
 #include "models/name.h"
 #include "models/partial.h"
+#include "models/verify.h"
 
 namespace corral::models {
 
@@ -164,6 +165,14 @@ class Store {
   Status CheckWritable() const;
   // The manifest of a stored model, to push it. Errors: kNotFound, kCorrupt, kIo, kForbidden.
   Result<Manifest> LoadManifest(const ModelName& name);
+
+  // Reads every file that a model needs, in all folders, and hashes it. `progress` (may be empty)
+  // hears bytes on this thread. Errors: kIo, what `stop` says; what is broken is no error.
+  Result<VerifyReport> Verify(
+      const std::function<void(std::uint64_t done, std::uint64_t total)>& progress, StopToken stop);
+  // Removes the file of a blob if its bytes are not those of its name, so that it can be fetched
+  // again. Errors: kForbidden, kIo.
+  Status RemoveBroken(const Digest& digest);
 
  private:
   struct State;

@@ -21,13 +21,17 @@ constexpr std::size_t kBlobChunkBytes = 1U << 20U;
 
 // Creates at once; each has a thread, and may have a worker process.
 constexpr int kMostCreates = 8;
+// Lines that a slow client has not taken: beyond these, passing ones are left out.
+constexpr std::size_t kMostWaiting = 32;
 
 std::string StatusRecord(const MakeProgress& progress) {
   JsonWriter writer;
   writer.BeginObject().Field("status", progress.status);
   if (progress.total > 0) {
     // Ollama's: what is being made has no digest yet.
-    writer.Field("digest", "0000000000000000000").Field("total", progress.total);
+    const std::string_view digest =
+        progress.digest.empty() ? std::string_view("0000000000000000000") : progress.digest;
+    writer.Field("digest", digest).Field("total", progress.total);
     if (progress.completed > 0) writer.Field("completed", progress.completed);
   }
   writer.EndObject();
@@ -60,7 +64,11 @@ void Make(const Services& services, CreatePlan plan, CreateEvents& events, const
   try {
     made = MakeModel(
         services, std::move(plan),
-        [&events](MakeProgress progress) { events.Push(std::move(progress)); }, stop);
+        [&events](MakeProgress progress) {
+          if (progress.is_passing && events.Size() >= kMostWaiting) return;
+          events.Push(std::move(progress));
+        },
+        stop);
   } catch (const std::exception& error) {
     made = Fail(Code::kInternal, std::string("create failed: ") + error.what());
   }

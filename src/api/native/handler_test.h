@@ -32,7 +32,7 @@ class HandlerTest : public ::testing::Test {
     auto opened = models::Store::Open(folder_ / "models", {});
     if (!opened) std::abort();
     store_ = *std::move(opened);
-    registry_ = std::make_unique<registry::Registry>(*store_, registry::Options{});
+    registry_ = std::make_unique<registry::Registry>(*store_, Offline());
     AddRoutes(router_, services());
     Answer({Finish{}});
   }
@@ -44,8 +44,14 @@ class HandlerTest : public ::testing::Test {
   }
 
   Services services() {
-    return {*store_,    scheduler_, *registry_, settings_,
-            metrics_,   readiness_, tasks_,     n_creates_};
+    return {*store_, scheduler_, *registry_, settings_, metrics_, readiness_, tasks_, n_creates_};
+  }
+
+  // Nothing may be pulled.
+  static registry::Options Offline() {
+    registry::Options options;
+    options.allowed = {"no.registry.test"};
+    return options;
   }
 
   static gguf::Writer SmallGguf(bool is_embedding) {

@@ -90,7 +90,18 @@ class Maker {
       return {};
     }
     if (base.error().code != Code::kNotFound) return Fail(base.error());
-    return Fail(Code::kNotFound, "model '" + plan_.from_as_sent + "' not found");
+    if (!services_.registry.CheckAllowed(*spec_.from, /*is_push=*/false))
+      return Fail(Code::kNotFound, "model '" + plan_.from_as_sent + "' not found");
+    CORRAL_TRY_STATUS(store_.CheckWritable());
+    registry::TransferRequest request{*spec_.from};
+    Status pulled = services_.registry.Pull(request, stop_, [this](registry::Progress progress) {
+      progress_({std::move(progress.status), static_cast<std::uint64_t>(progress.total),
+                 static_cast<std::uint64_t>(progress.completed), std::move(progress.digest),
+                 progress.is_passing});
+    });
+    if (!pulled) return pulled;
+    CORRAL_TRY(base_, store_.Load(*spec_.from));
+    return {};
   }
 
   // Blobs that are there must be of a kind that can become a model; Create says which are missing.

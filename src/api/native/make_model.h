@@ -16,6 +16,8 @@ namespace corral::api {
 struct MakeProgress {
   std::string status;
   std::uint64_t total = 0, completed = 0;
+  std::string digest = {};  // of a blob that is pulled; empty: what is made has none yet
+  bool is_passing = false;  // more of its like will come: a slow reader may leave it out
 };
 
 // Blocking, for minutes where a model is converted or quantized: on a thread of its own.

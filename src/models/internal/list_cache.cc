@@ -29,7 +29,10 @@ std::shared_ptr<const ModelSummary> ReadEntry(const json& entry) {
   auto config = ParseConfig(TextOf(entry, "config"));
   const auto capabilities = entry.find("capabilities");
   if (!config || capabilities == entry.end() || !capabilities->is_array()) return nullptr;
-  auto summary = std::make_shared<ModelSummary>(ModelSummary{.name = {}, .digest = {}});
+  auto name = ModelName::Parse("unnamed");  // the manifest says it
+  if (!name) return nullptr;
+  auto summary =
+      std::make_shared<ModelSummary>(ModelSummary{.name = *std::move(name), .digest = {}});
   summary->digest = TextOf(entry, "digest");
   summary->size_bytes = number("size");
   summary->context_length = number("context_length");

@@ -41,8 +41,10 @@ Status WriteState(const fs::path& file, std::string_view text) {
 
 class Blobs::Partial final : public PartialBlob {
  public:
-  Partial(Blobs& blobs, Digest digest, std::int64_t size_bytes, fs::path path, UniqueFd file)
-      : blobs_(blobs),
+  Partial(Blobs& blobs, Digest digest, std::int64_t size_bytes, fs::path path, UniqueFd file,
+          std::optional<LeaseKeeper::Lease> lease)
+      : lease_(std::move(lease)),
+        blobs_(blobs),
         digest_(std::move(digest)),
         size_bytes_(size_bytes),
         path_(std::move(path)),
@@ -159,6 +161,7 @@ class Blobs::Partial final : public PartialBlob {
                                HumanBytes(static_cast<std::int64_t>(free_bytes)) + " are free");
   }
 
+  const std::optional<LeaseKeeper::Lease> lease_;  // instead of the lock, where leases are used
   Blobs& blobs_;
   const Digest digest_;
   const std::int64_t size_bytes_;
@@ -178,6 +181,13 @@ Result<std::unique_ptr<PartialBlob>> Blobs::OpenPartial(const Digest& digest,
   if (!shared) return Fail(AsStoreError(std::move(shared).error()));
   if (const Status status = files_.MakeFolders(layout_.blobs); !status)
     return Fail(AsStoreError(status.error()));
+  std::optional<LeaseKeeper::Lease> lease;
+  if (leases_ != nullptr) {
+    CORRAL_TRY(std::optional<LeaseKeeper::Lease> taken,
+               leases_->TryTake("partial-" + digest.hex()));
+    if (!taken) return std::unique_ptr<PartialBlob>();
+    lease.emplace(*std::move(taken));
+  }
   for (;;) {
     UniqueFd file(
         ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644));
@@ -198,7 +208,8 @@ Result<std::unique_ptr<PartialBlob>> Blobs::OpenPartial(const Digest& digest,
         named.st_dev != opened.st_dev) {
       continue;
     }
-    auto partial = std::make_unique<Partial>(*this, digest, size_bytes, path, std::move(file));
+    auto partial = std::make_unique<Partial>(*this, digest, size_bytes, path, std::move(file),
+                                             std::move(lease));
     CORRAL_TRY_STATUS(partial->Prepare());
     return std::unique_ptr<PartialBlob>(std::move(partial));
   }
