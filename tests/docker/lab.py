@@ -28,6 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 STATE = pathlib.Path(tempfile.gettempdir()) / f"corral-docker-tests-{os.getuid()}.json"
 PORT = 11434  # the guides' port, on the host
 SKIP = 77
+ABANDONED_S = 1800  # a run takes less
 # The names that compose files and commands use for the image under test.
 NAMES = ("corral:cpu", "ollama/ollama:latest")
 BASES = ("debian:bookworm-slim", "nginx:alpine", "redis:alpine", "curlimages/curl:latest", "alpine:latest")
@@ -238,9 +239,12 @@ def starter_model():
 
 
 def up():
-    if STATE.exists():
+    if STATE.exists():  # of a run that was killed, or of one that still goes on in another checkout
+        other = json.loads(STATE.read_text())
+        if other["root"] != str(ROOT) and time.time() - STATE.stat().st_mtime < ABANDONED_S:
+            raise Unavailable(f"the tests of {other['root']} use the daemon; when they have ended: {pathlib.Path(__file__).name} down there")
         down()
-    state = {"daemon": find_daemon(), "images": {}}
+    state = {"root": str(ROOT), "daemon": find_daemon(), "images": {}}
     STATE.write_text(json.dumps(state))
     if not has_compose():
         raise Unavailable("there is no docker compose")
@@ -280,12 +284,19 @@ def remove_containers(keep=()):
         docker("rm", "-f", "-v", *left, check=False)
 
 
+def is_ours():
+    """False if the state is another checkout's."""
+    return not STATE.exists() or json.loads(STATE.read_text())["root"] == str(ROOT)
+
+
 def state():
     """What `up` left behind. Raises Unavailable with its reason."""
     if not STATE.exists():  # not started by ctest
         atexit.register(down)
         up()
     found = json.loads(STATE.read_text())
+    if not is_ours():
+        raise Unavailable(f"the tests of {found['root']} use the daemon")
     if "unavailable" in found:
         raise Unavailable(found["unavailable"])
     return found
@@ -303,14 +314,16 @@ def run_tests():
 
 def main():
     if sys.argv[1:] == ["down"]:
-        down()
+        if is_ours():
+            down()
         return
     try:
         up()
     except Unavailable as reason:
         print(f"skipped: {reason}")
-        down()
-        STATE.write_text(json.dumps({"unavailable": str(reason), "daemon": False, "images": {}}))
+        if is_ours():
+            down()
+            STATE.write_text(json.dumps({"root": str(ROOT), "unavailable": str(reason), "daemon": False, "images": {}}))
         sys.exit(SKIP)
 
 
