@@ -6,6 +6,11 @@ import time
 from server import in_parallel, words
 
 
+def text(tokens, seed):
+    """English of about so many of SmolLM2's tokens: with numbers of five digits a sentence has more than words() thinks."""
+    return words(tokens * 0.75, seed)
+
+
 def together(calls):
     """Starts all calls at the same moment: (wall seconds, results)."""
     gate = threading.Barrier(len(calls) + 1)
@@ -32,13 +37,13 @@ def counted(peer, work):
 
 def one(peer, run):
     """One stream: 400 tokens in, 128 out."""
-    line = peer.complete(words(400, seed=11), 128).expect(128)
+    line = peer.complete(text(400, seed=11), 128).expect(128)
     return {"tokens_per_s": line.rate, "first_token_s": line.first, "prompt_tokens": line.prompt_tokens}
 
 
 def repeat(peer, run):
     """A 1,300-token prompt a second time."""
-    prompt = words(1300, seed=40 + run)
+    prompt = text(1300, seed=40 + run)
     peer.complete(prompt, 2)
     line = peer.complete(prompt, 24).expect(24)
     return {"first_token_s": line.first, "step_s": line.step, "first_over_step": line.first / line.step}
@@ -46,7 +51,7 @@ def repeat(peer, run):
 
 def shared(peer, run):
     """8 clients at once with one 1,300-token prefix, 20 tokens of their own, 32 out; nothing known before."""
-    prefix = words(1300, seed=60 + run)
+    prefix = text(1300, seed=60 + run)
     prompts = [f"{prefix} Now client number {client}: tell us about item {client * 7} in the list." for client in range(1, 9)]
 
     def work():
@@ -57,7 +62,7 @@ def shared(peer, run):
 
 def disjoint(peer, run):
     """8 clients at once with prompts of 330 tokens that have nothing in common, 64 out."""
-    prompts = [words(330, seed=100 + run * 8 + client) for client in range(8)]
+    prompts = [text(330, seed=100 + run * 8 + client) for client in range(8)]
 
     def work():
         wall, lines = together([lambda prompt=prompt: peer.complete(prompt, 64).expect(64) for prompt in prompts])
@@ -67,7 +72,7 @@ def disjoint(peer, run):
 
 def turns(peer, run):
     """4 conversations of 4 turns, in turns: 250 tokens in, 48 out each."""
-    texts = [words(250, seed=200 + run * 4 + conversation) for conversation in range(4)]
+    texts = [text(250, seed=200 + run * 4 + conversation) for conversation in range(4)]
 
     def work():
         begin, firsts = time.monotonic(), []
@@ -75,15 +80,15 @@ def turns(peer, run):
             for conversation in range(4):
                 line = peer.complete(texts[conversation], 48)
                 firsts.append(line.first)
-                texts[conversation] += line.text + " " + words(60, seed=300 + turn)
+                texts[conversation] += line.text + " " + text(60, seed=300 + turn)
         return {"wall_s": time.monotonic() - begin, "first_token_s": statistics.mean(firsts)}
     return counted(peer, work)
 
 
 def beside(peer, run):
-    """A stream of 160 tokens alone, and beside a new prompt of 1,600 words."""
-    alone = peer.complete(words(60, seed=400 + run), 160).expect(160)
-    long_prompt = words(2300, seed=500 + run)
+    """A stream of 160 tokens alone, and beside a new prompt of 1,800 tokens."""
+    alone = peer.complete(text(60, seed=400 + run), 160).expect(160)
+    long_prompt = text(1800, seed=500 + run)
     started = threading.Event()
 
     def long():
@@ -91,7 +96,7 @@ def beside(peer, run):
         return peer.complete(long_prompt, 4)
 
     def stream():
-        return peer.complete(words(60, seed=450 + run), 160, on_text=lambda line: started.set() if len(line.times) >= 10 else None).expect(160)
+        return peer.complete(text(60, seed=450 + run), 160, on_text=lambda line: started.set() if len(line.times) >= 10 else None).expect(160)
 
     stream_line, long_line = in_parallel(stream, long, seconds=600)
     return {"alone_s": alone.wall, "beside_s": stream_line.wall, "slower": stream_line.wall / alone.wall * alone.tokens / stream_line.tokens,
@@ -100,16 +105,16 @@ def beside(peer, run):
 
 def idle(peer, run):
     """A lone stream before and after 8 other conversations of 2,000 tokens."""
-    fresh = peer.complete(words(100, seed=600 + run), 128).expect(128)
+    fresh = peer.complete(text(100, seed=600 + run), 128).expect(128)
     for conversation in range(8):
-        peer.complete(words(2000, seed=610 + run * 8 + conversation), 2)
-    after = peer.complete(words(100, seed=690 + run), 128).expect(128)
+        peer.complete(text(2000, seed=610 + run * 8 + conversation), 2)
+    after = peer.complete(text(100, seed=690 + run), 128).expect(128)
     return {"fresh_tokens_per_s": fresh.rate, "after_tokens_per_s": after.rate, "kept": after.rate / fresh.rate}
 
 
 def embed(peer, run):
     """256 short texts embedded in one request."""
-    texts = [words(18, seed=700 + run * 256 + text) for text in range(256)]
+    texts = [text(24, seed=700 + run * 256 + number) for number in range(256)]
     begin = time.monotonic()
     vectors = peer.embed(texts)
     wall = time.monotonic() - begin
@@ -121,8 +126,8 @@ def embed(peer, run):
 def two(peer, run):
     """Two models, one stream each: alone, then at once."""
     first, second = peer.models
-    alone = [peer.complete(words(60, seed=900 + run), 160, model=model).expect(160) for model in (first, second)]
-    _, both = together([lambda model=model: peer.complete(words(60, seed=950 + run), 160, model=model).expect(160) for model in (first, second)])
+    alone = [peer.complete(text(60, seed=900 + run), 160, model=model).expect(160) for model in (first, second)]
+    _, both = together([lambda model=model: peer.complete(text(60, seed=950 + run), 160, model=model).expect(160) for model in (first, second)])
     mean = statistics.mean(line.tokens / line.wall for line in alone)
     total = sum(line.tokens / line.wall for line in both)
     return {"alone_tokens_per_s": mean, "total_tokens_per_s": total, "total_over_alone": total / mean}
