@@ -70,6 +70,7 @@ struct Settings {
   bool no_history = false;                                          // OLLAMA_NOHISTORY
   bool is_models_read_only = false;  // CORRAL_MODELS: the first folder is marked ":ro"
   bool no_cloud = false;             // OLLAMA_NO_CLOUD (there is no cloud: for /api/status only)
+  bool prefix_salt_per_key = false;  // ours: CORRAL_PREFIX_SALT=per-key, users share no prefixes
   std::string editor;                // OLLAMA_EDITOR
   // ours
   std::vector<std::string> more_models;         // CORRAL_MODELS: the other folders
@@ -78,9 +79,8 @@ struct Settings {
   std::uint64_t max_body_bytes = 128ULL << 20;  // CORRAL_MAX_BODY
   std::vector<std::string> allowed_hosts;       // CORRAL_ALLOWED_HOSTS, trimmed, no empty ones
   std::optional<std::uint64_t>
-      prefix_cache_bytes;            // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
-  bool prefix_salt_per_key = false;  // CORRAL_PREFIX_SALT=per-key: users share no prefixes
-  std::string registry_mirror;       // CORRAL_REGISTRY_MIRROR: of the default registry; empty: none
+      prefix_cache_bytes;       // CORRAL_PREFIX_CACHE; 0: off, nullopt: automatic
+  std::string registry_mirror;  // CORRAL_REGISTRY_MIRROR: of the default registry; empty: none
   std::vector<std::string> registries;  // CORRAL_REGISTRIES: the only ones to use; empty: all
   std::string registry_auth;  // CORRAL_REGISTRY_AUTH; $HOME/.docker/config.json; empty: no HOME
   std::string signing_key;    // $HOME/.ollama/id_ed25519; empty: HOME is unknown
