@@ -34,9 +34,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (const auto& call : message.tool_calls) MustBeJson(call.arguments_json);
     }
   }
-  if (const auto create = ReadCreateRequest(body)) (void)ToCreateSpec(*create);
+  if (const auto create = ReadCreateRequest(body)) (void)ToCreatePlan(*create);
   (void)ReadEmbedRequest(body);
   (void)ReadEmbeddingsRequest(body);
+  (void)ReadRerankRequest(body);
+  (void)ReadTokenizeRequest(body);
+  (void)ReadDetokenizeRequest(body);
   (void)ReadShowRequest(body);
   (void)ReadCopyRequest(body);
   (void)ReadDeleteRequest(body);
