@@ -1,14 +1,24 @@
 // `corral-worker`: one loaded model, or one task. Started by the server with its socket and files;
 // not meant for hands.
 #include "convert/convert.h"
+#include "core/log.h"
+#include "engine/llama/format_processes.h"
 #include "engine/llama/llama_engine.h"
 #include "engine/llama/quantize.h"
 #include "worker/host.h"
+#include "worker/sandbox.h"
 
 int main() {
+  // While there is one thread: they are copies of this process.
+  const auto formatters = corral::engine::FormatProcesses::Start(corral::worker::EnterSandbox);
+  if (!formatters) {
+    corral::Log(corral::LogLevel::kError, "cannot start the processes that format prompts",
+                {{"error", formatters.error().message}});
+    return 1;
+  }
   corral::engine::LoadComputeLibraries();
   using corral::Task;
-  return corral::worker::RunHost(corral::engine::MakeLlamaEngine,
+  return corral::worker::RunHost(corral::engine::LlamaEngines(**formatters),
                                  [](const Task& task, const corral::TaskFiles& files,
                                     const std::function<void(float)>& on_progress) {
                                    return task.kind == Task::Kind::kQuantize

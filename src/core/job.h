@@ -74,6 +74,21 @@ struct SamplingOptions {
   float frequency_penalty = 0.0F;
   int prompt_lookup = 0;  // tokens guessed from the text so far, a step at most; 0: off
   std::vector<std::string> stop;
+
+  // Beyond Ollama's: llama.cpp's other samplers, with its own names and defaults (all off).
+  int mirostat = 0;  // 0: off, 1, 2: the version; replaces all samplers but the temperature
+  float mirostat_tau = 5.0F;
+  float mirostat_eta = 0.1F;
+  float dry_multiplier = 0.0F;
+  float dry_base = 1.75F;
+  int dry_allowed_length = 2;
+  int dry_penalty_last_n = 64;  // as repeat_last_n
+  std::vector<std::string> dry_sequence_breakers = {"\n", ":", "\"", "*"};
+  float xtc_probability = 0.0F;
+  float xtc_threshold = 0.1F;
+  float top_n_sigma = -1.0F;  // <= 0: off
+  float dynatemp_range = 0.0F;
+  float dynatemp_exponent = 1.0F;
 };
 
 // How the prompt is made. The engine renders: it owns the vocabulary and the templates.
@@ -89,7 +104,10 @@ struct PromptSource {
   std::string suffix;
   std::vector<ChatMessage> messages;
   std::string go_template;  // Modelfile TEMPLATE or the request's; empty: the GGUF's chat template
-  std::string tools_json;   // the request's `tools` array as JSON text; empty: none
+  // As in the model's config (templates/renderers.h); empty: none. `renderer` stands in for a
+  // template that nobody brings; `parser` says how the answer to a go_template's prompt is written.
+  std::string renderer, parser;
+  std::string tools_json;  // the request's `tools` array as JSON text; empty: none
   std::optional<Think> think;
   std::vector<Token>
       context;  // `context` of an earlier /api/generate: put in front of the rendered prompt

@@ -15,8 +15,9 @@ struct KnownParameter {
   ParameterKind kind;
 };
 
-// Ollama's api/types.go (Options); three of ours, the last before the names that it drops with a
-// warning (parser/parser.go).
+// Ollama's api/types.go (Options); ours, and llama.cpp's samplers that Ollama does not know; and
+// the names that Ollama drops with a warning (parser/parser.go), mirostat among them, which only
+// requests can set.
 constexpr std::array kParameters = {
     KnownParameter{"num_ctx", ParameterKind::kInt},
     KnownParameter{"num_batch", ParameterKind::kInt},
@@ -41,6 +42,16 @@ constexpr std::array kParameters = {
     KnownParameter{"kv_cache_type", ParameterKind::kText},
     KnownParameter{"flash_attention", ParameterKind::kBool},
     KnownParameter{"prompt_lookup", ParameterKind::kInt},
+    KnownParameter{"dry_multiplier", ParameterKind::kFloat},
+    KnownParameter{"dry_base", ParameterKind::kFloat},
+    KnownParameter{"dry_allowed_length", ParameterKind::kInt},
+    KnownParameter{"dry_penalty_last_n", ParameterKind::kInt},
+    KnownParameter{"dry_sequence_breakers", ParameterKind::kList},
+    KnownParameter{"xtc_probability", ParameterKind::kFloat},
+    KnownParameter{"xtc_threshold", ParameterKind::kFloat},
+    KnownParameter{"top_n_sigma", ParameterKind::kFloat},
+    KnownParameter{"dynatemp_range", ParameterKind::kFloat},
+    KnownParameter{"dynatemp_exponent", ParameterKind::kFloat},
     KnownParameter{"penalize_newline", ParameterKind::kDeprecated},
     KnownParameter{"low_vram", ParameterKind::kDeprecated},
     KnownParameter{"f16_kv", ParameterKind::kDeprecated},

@@ -33,11 +33,14 @@ template <class Archive>
 void Describe(Archive& a, SamplingOptions& v) {
   a(v.seed, v.num_predict, v.num_keep, v.top_k, v.top_p, v.min_p, v.typical_p, v.repeat_last_n,
     v.temperature, v.repeat_penalty, v.presence_penalty, v.frequency_penalty, v.prompt_lookup,
-    v.stop);
+    v.stop, v.mirostat, v.mirostat_tau, v.mirostat_eta, v.dry_multiplier, v.dry_base,
+    v.dry_allowed_length, v.dry_penalty_last_n, v.dry_sequence_breakers, v.xtc_probability,
+    v.xtc_threshold, v.top_n_sigma, v.dynatemp_range, v.dynatemp_exponent);
 }
 template <class Archive>
 void Describe(Archive& a, PromptSource& v) {
-  a(v.kind, v.text, v.suffix, v.messages, v.go_template, v.tools_json, v.think, v.context);
+  a(v.kind, v.text, v.suffix, v.messages, v.go_template, v.renderer, v.parser, v.tools_json,
+    v.think, v.context);
 }
 template <class Archive>
 void Describe(Archive& a, GenerateJob& v) {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "core/text.h"
+#include "templates/renderers.h"
 
 namespace corral::api {
 namespace {
@@ -62,11 +64,60 @@ std::optional<Think> EffectiveThink(const GenerationParts& request, const models
   return think;
 }
 
-// The template that renders messages; empty for the one inside the GGUF.
+bool HasChatTemplate(const models::Model& model) {
+  return model.info && !model.info->ChatTemplate().empty();
+}
+
+// server/renderer_resolution.go: `gemma4` is one of two prompt formats, by the model's size.
+bool IsLargeGemma4(const models::Model& model) {
+  const std::string name =
+      ToLowerAscii(std::string(model.name.model()) + ":" + std::string(model.name.tag()));
+  for (const std::string_view size : {"12b", "26b", "31b"}) {
+    if (name.find(size) != std::string::npos) return true;
+  }
+  const std::string& billions = model.config.model_type;  // "25.2B"
+  return billions.ends_with('B') && std::strtod(billions.c_str(), nullptr) >= 12;
+}
+
+// The name in the config that stands in for a template; empty: none.
+std::string RendererOf(const models::Model& model) {
+  const std::string& name =
+      model.config.renderer.empty() ? model.config.parser : model.config.renderer;
+  if (name == "passthrough") return "";
+  if (name == "gemma4") return IsLargeGemma4(model) ? "gemma4-large" : "gemma4-small";
+  return name;
+}
+
+// How the answer to the prompt of a Go template is written; empty: as the template shows.
+std::string ParserOf(const models::Model& model, std::string_view go_template) {
+  if (!model.config.parser.empty()) return model.config.parser;
+  const bool is_harmony = IsGptOss(model) && go_template.find("<|start|>") != go_template.npos &&
+                          go_template.find("<|end|>") != go_template.npos;
+  return is_harmony ? "harmony" : "";
+}
+
+// The template that renders messages; empty for the one inside the GGUF, or behind a name.
 std::string GoTemplateOf(const models::Model& model, GoTemplateSetting setting) {
   if (model.template_text && model.UsesGoTemplate(setting)) return *model.template_text;
-  if (model.info && !model.info->ChatTemplate().empty()) return "";
-  return model.template_text.value_or(std::string(kBareTemplate));
+  if (HasChatTemplate(model)) return "";
+  if (model.template_text) return *model.template_text;
+  return RendererOf(model).empty() ? std::string(kBareTemplate) : std::string();
+}
+
+// A model that brings no template, and names what to render with, must name what we know.
+Answer<void> CheckRenderer(const models::Model& model, GoTemplateSetting setting) {
+  if (!GoTemplateOf(model, setting).empty() || HasChatTemplate(model)) return {};
+  const std::string renderer = RendererOf(model);
+  if (!templates::RendererTemplate(renderer).empty()) return {};
+  return Refuse(500, "unknown renderer " + GoQuote(renderer) +
+                         ": the model brings no chat template, and none is known by this name; "
+                         "create it again with a TEMPLATE");
+}
+
+void SetTemplate(const models::Model& model, std::string go_template, PromptSource* source) {
+  source->parser = ParserOf(model, go_template);
+  source->renderer = RendererOf(model);
+  source->go_template = std::move(go_template);
 }
 
 ChatMessage TextMessage(std::string_view role, std::string_view content) {
@@ -154,6 +205,9 @@ Answer<void> CheckGenerate(const GenerateRequest& request, const models::Model& 
   }
   if (auto checked = CheckCompletion(request, "generate", model, setting); !checked) return checked;
   if (auto checked = CheckThinking(request, model, setting); !checked) return checked;
+  if (!request.is_raw && request.suffix.empty() && request.template_text.empty()) {
+    if (auto checked = CheckRenderer(model, setting); !checked) return checked;
+  }
   if (!request.suffix.empty() && !model.Has(Capability::kInsert, setting)) {
     return Refuse(400, model.name.Full() + " does not support insert");
   }
@@ -167,7 +221,7 @@ Answer<void> CheckChat(const ChatRequest& request, const models::Model& model,
   if (!request.tools_json.empty() && !model.Has(Capability::kTools, setting)) {
     return Refuse(400, model.name.Full() + " does not support tools");
   }
-  return {};
+  return CheckRenderer(model, setting);
 }
 
 Answer<void> CheckContent(const GenerationParts& request, std::size_t n_images,
@@ -246,8 +300,10 @@ PromptSource GeneratePrompt(GenerateRequest& request, const models::Model& model
     // Raw with pictures: the bare prompt, but with places for them.
     source.go_template = kBareTemplate;
   } else {
-    source.go_template = request.template_text.empty() ? GoTemplateOf(model, setting)
-                                                       : std::move(request.template_text);
+    SetTemplate(model,
+                request.template_text.empty() ? GoTemplateOf(model, setting)
+                                              : std::move(request.template_text),
+                &source);
     const std::string& system = request.system.empty() ? model.system : request.system;
     if (!system.empty()) source.messages.push_back(TextMessage("system", system));
     if (!request.context) AppendStored(model, &source.messages);
@@ -263,7 +319,7 @@ PromptSource ChatPrompt(ChatRequest& request, const models::Model& model,
   PromptSource source;
   source.kind = PromptSource::Kind::kMessages;
   source.think = EffectiveThink(request, model, setting);
-  source.go_template = GoTemplateOf(model, setting);
+  SetTemplate(model, GoTemplateOf(model, setting), &source);
   source.tools_json = std::move(request.tools_json);
   const bool has_system = !request.messages.empty() && request.messages.front().role == "system";
   if (!has_system && !model.system.empty())

@@ -95,6 +95,55 @@ TEST(ChatPrompt, DropsOldThinkingOfTheTwoModelsThatKeepIt) {
   EXPECT_EQ(contents(SmallModel("deepseek-r1:8b")), "q1|a1|q2|<think>y</think>a2|");
 }
 
+TEST(ChatPrompt, NamesWhatStandsInForATemplate) {
+  ChatRequest request;
+  models::Model model = SmallModel();
+  model.config.renderer = "qwen3-coder";
+  model.config.parser = "qwen3-coder";
+  PromptSource source = ChatPrompt(request, model, {});
+  EXPECT_EQ(source.go_template, "");
+  EXPECT_EQ(source.renderer, "qwen3-coder");
+  EXPECT_EQ(source.parser, "qwen3-coder");
+
+  model.config.renderer = "";
+  model.config.parser = "passthrough";
+  source = ChatPrompt(request, model, {});
+  EXPECT_EQ(source.go_template, "{{ .Prompt }}");
+
+  model.config.renderer = model.config.parser = "gemma4";
+  EXPECT_EQ(ChatPrompt(request, model, {}).renderer, "gemma4-small");
+  model.config.model_type = "25.2B";
+  EXPECT_EQ(ChatPrompt(request, model, {}).renderer, "gemma4-large");
+}
+
+TEST(ChatPrompt, ReadsHarmonyWithItsParser) {
+  ChatRequest request;
+  models::Model model = SmallModel();
+  model.config.model_family = "gptoss";
+  model.template_text = "<|start|>user<|message|>{{ .Prompt }}<|end|><|start|>assistant";
+  const PromptSource source = ChatPrompt(request, model, {});
+  EXPECT_EQ(source.parser, "harmony");
+  EXPECT_EQ(source.go_template, *model.template_text);
+}
+
+TEST(CheckChat, RefusesAModelWhoseRendererNobodyKnows) {
+  ChatRequest request;
+  request.model = "small";
+  models::Model model = SmallModel();
+  model.config.capabilities = {"completion"};
+  model.config.renderer = "no-such";
+  const auto checked = CheckChat(request, model, {});
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().status, 500);
+  EXPECT_EQ(checked.error().text.rfind("unknown renderer \"no-such\"", 0), 0U)
+      << checked.error().text;
+  model.template_text = "{{ .Prompt }}";
+  EXPECT_TRUE(CheckChat(request, model, {}));
+  model.template_text.reset();
+  model.config.renderer = "qwen3-coder";
+  EXPECT_TRUE(CheckChat(request, model, {}));
+}
+
 TEST(ToModelRequest, PassesExplicitValuesOnly) {
   const auto model = std::make_shared<const models::Model>(SmallModel());
   ResolvedOptions options;

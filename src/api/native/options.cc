@@ -12,39 +12,60 @@
 namespace corral::api {
 namespace {
 
-enum class Type : std::uint8_t { kInt, kFloat, kBool, kText, kStop };
+// Where a value goes.
+using Target =
+    std::variant<int SamplingOptions::*, std::int64_t SamplingOptions::*, float SamplingOptions::*,
+                 std::vector<std::string> SamplingOptions::*, std::optional<int> ResolvedOptions::*,
+                 std::optional<bool> ResolvedOptions::*,
+                 std::optional<std::string> ResolvedOptions::*, std::monostate>;
 
 struct Known {
   std::string_view name;
-  Type type;
+  Target target;
+  bool is_ollamas = true;
 };
 
-// api/types.go, Options and Runner, then ours. draft_num_predict is checked and has no effect:
-// there is no draft model.
+using S = SamplingOptions;
+using R = ResolvedOptions;
+
+// api/types.go, Options and Runner; then ours, and llama.cpp's samplers that Ollama does not know.
 constexpr Known kKnown[] = {
-    {"num_ctx", Type::kInt},
-    {"num_batch", Type::kInt},
-    {"num_gpu", Type::kInt},
-    {"main_gpu", Type::kInt},
-    {"use_mmap", Type::kBool},
-    {"num_thread", Type::kInt},
-    {"draft_num_predict", Type::kInt},
-    {"num_keep", Type::kInt},
-    {"seed", Type::kInt},
-    {"num_predict", Type::kInt},
-    {"top_k", Type::kInt},
-    {"top_p", Type::kFloat},
-    {"min_p", Type::kFloat},
-    {"typical_p", Type::kFloat},
-    {"repeat_last_n", Type::kInt},
-    {"temperature", Type::kFloat},
-    {"repeat_penalty", Type::kFloat},
-    {"presence_penalty", Type::kFloat},
-    {"frequency_penalty", Type::kFloat},
-    {"stop", Type::kStop},
-    {"kv_cache_type", Type::kText},
-    {"flash_attention", Type::kBool},
-    {"prompt_lookup", Type::kInt},
+    {"num_ctx", &R::num_ctx},
+    {"num_batch", &R::num_batch},
+    {"num_gpu", &R::num_gpu},
+    {"main_gpu", &R::main_gpu},
+    {"use_mmap", &R::use_mmap},
+    {"num_thread", &R::num_thread},
+    {"draft_num_predict", std::monostate()},  // checked, without effect: there is no draft model
+    {"num_keep", &S::num_keep},
+    {"seed", &S::seed},
+    {"num_predict", &S::num_predict},
+    {"top_k", &S::top_k},
+    {"top_p", &S::top_p},
+    {"min_p", &S::min_p},
+    {"typical_p", &S::typical_p},
+    {"repeat_last_n", &S::repeat_last_n},
+    {"temperature", &S::temperature},
+    {"repeat_penalty", &S::repeat_penalty},
+    {"presence_penalty", &S::presence_penalty},
+    {"frequency_penalty", &S::frequency_penalty},
+    {"stop", &S::stop},
+    {"kv_cache_type", &R::kv_cache_type},
+    {"flash_attention", &R::flash_attention},
+    {"prompt_lookup", &S::prompt_lookup},
+    {"mirostat", &S::mirostat, false},
+    {"mirostat_tau", &S::mirostat_tau, false},
+    {"mirostat_eta", &S::mirostat_eta, false},
+    {"dry_multiplier", &S::dry_multiplier, false},
+    {"dry_base", &S::dry_base, false},
+    {"dry_allowed_length", &S::dry_allowed_length, false},
+    {"dry_penalty_last_n", &S::dry_penalty_last_n, false},
+    {"dry_sequence_breakers", &S::dry_sequence_breakers, false},
+    {"xtc_probability", &S::xtc_probability, false},
+    {"xtc_threshold", &S::xtc_threshold, false},
+    {"top_n_sigma", &S::top_n_sigma, false},
+    {"dynatemp_range", &S::dynatemp_range, false},
+    {"dynatemp_exponent", &S::dynatemp_exponent, false},
 };
 
 std::int64_t ToInteger(const OptionValue& value) {
@@ -64,80 +85,60 @@ float ToFloat(const OptionValue& value) {
   return static_cast<float>(std::clamp(value.number, -kLimit, kLimit));
 }
 
-Status CheckType(const Known& known, const OptionValue& value) {
-  const auto wrong = [&](std::string_view what) {
-    return Fail(Code::kInvalidArgument,
-                "option " + GoQuote(known.name) + " must be of " + std::string(what));
-  };
-  switch (known.type) {
-    case Type::kInt:
-      return value.kind == JsonKind::kNumber ? Status() : wrong("type integer");
-    case Type::kFloat:
-      return value.kind == JsonKind::kNumber ? Status() : wrong("type float32");
-    case Type::kBool:
-      return value.kind == JsonKind::kBool ? Status() : wrong("type boolean");
-    case Type::kText:
-      return value.kind == JsonKind::kString ? Status() : wrong("type string");
-    case Type::kStop:
-      if (value.kind == JsonKind::kString) return {};
-      if (value.kind != JsonKind::kArray) return wrong("type array");
-      return value.is_list_of_strings ? Status() : wrong("an array of strings");
-  }
-  return {};
+std::vector<std::string> ToList(const OptionValue& value) {
+  return value.kind == JsonKind::kString ? std::vector<std::string>{value.text} : value.list;
 }
 
-void Set(std::string_view name, const OptionValue& value, ResolvedOptions* out) {
-  SamplingOptions& sampling = out->sampling;
-  if (name == "num_ctx") {
-    out->num_ctx = ToInt(value);
-  } else if (name == "num_batch") {
-    out->num_batch = ToInt(value);
-  } else if (name == "num_gpu") {
-    out->num_gpu = ToInt(value);
-  } else if (name == "main_gpu") {
-    out->main_gpu = ToInt(value);
-  } else if (name == "use_mmap") {
-    out->use_mmap = value.boolean;
-  } else if (name == "num_thread") {
-    out->num_thread = ToInt(value);
-  } else if (name == "num_keep") {
-    sampling.num_keep = ToInt(value);
-  } else if (name == "seed") {
-    sampling.seed = ToInteger(value);
-  } else if (name == "num_predict") {
-    sampling.num_predict = ToInt(value);
-  } else if (name == "top_k") {
-    sampling.top_k = ToInt(value);
-  } else if (name == "top_p") {
-    sampling.top_p = ToFloat(value);
-  } else if (name == "min_p") {
-    sampling.min_p = ToFloat(value);
-  } else if (name == "typical_p") {
-    sampling.typical_p = ToFloat(value);
-  } else if (name == "repeat_last_n") {
-    sampling.repeat_last_n = ToInt(value);
-  } else if (name == "temperature") {
-    sampling.temperature = ToFloat(value);
-  } else if (name == "repeat_penalty") {
-    sampling.repeat_penalty = ToFloat(value);
-  } else if (name == "presence_penalty") {
-    sampling.presence_penalty = ToFloat(value);
-  } else if (name == "frequency_penalty") {
-    sampling.frequency_penalty = ToFloat(value);
-  } else if (name == "kv_cache_type") {
-    out->kv_cache_type = value.text;
-  } else if (name == "flash_attention") {
-    out->flash_attention = value.boolean;
-  } else if (name == "prompt_lookup") {
-    sampling.prompt_lookup = ToInt(value);
-  } else if (name == "stop") {
-    if (value.kind == JsonKind::kString) {
-      sampling.stop = {value.text};
-    } else {
-      sampling.stop = value.list;
-    }
+// Puts a value where it belongs, or says what it should have been.
+class Setter {
+ public:
+  Setter(const OptionValue& value, ResolvedOptions* out) : value_(value), out_(*out) {}
+
+  std::string_view operator()(int S::*member) const {
+    if (value_.kind != JsonKind::kNumber) return kInteger;
+    out_.sampling.*member = ToInt(value_);
+    return {};
   }
-}
+  std::string_view operator()(std::int64_t S::*member) const {
+    if (value_.kind != JsonKind::kNumber) return kInteger;
+    out_.sampling.*member = ToInteger(value_);
+    return {};
+  }
+  std::string_view operator()(float S::*member) const {
+    if (value_.kind != JsonKind::kNumber) return "type float32";
+    out_.sampling.*member = ToFloat(value_);
+    return {};
+  }
+  std::string_view operator()(std::vector<std::string> S::*member) const {
+    if (value_.kind == JsonKind::kArray && !value_.is_list_of_strings) return "an array of strings";
+    if (value_.kind != JsonKind::kArray && value_.kind != JsonKind::kString) return "type array";
+    out_.sampling.*member = ToList(value_);
+    return {};
+  }
+  std::string_view operator()(std::optional<int> R::*member) const {
+    if (value_.kind != JsonKind::kNumber) return kInteger;
+    out_.*member = ToInt(value_);
+    return {};
+  }
+  std::string_view operator()(std::optional<bool> R::*member) const {
+    if (value_.kind != JsonKind::kBool) return "type boolean";
+    out_.*member = value_.boolean;
+    return {};
+  }
+  std::string_view operator()(std::optional<std::string> R::*member) const {
+    if (value_.kind != JsonKind::kString) return "type string";
+    out_.*member = value_.text;
+    return {};
+  }
+  std::string_view operator()(std::monostate) const {
+    return value_.kind == JsonKind::kNumber ? std::string_view() : kInteger;
+  }
+
+ private:
+  static constexpr std::string_view kInteger = "type integer";
+  const OptionValue& value_;
+  ResolvedOptions& out_;
+};
 
 Status Apply(std::string_view name, const OptionValue& value, ResolvedOptions* out) {
   if (value.kind == JsonKind::kNull) return {};
@@ -147,9 +148,15 @@ Status Apply(std::string_view name, const OptionValue& value, ResolvedOptions* o
     Log(LogLevel::kWarn, "invalid option provided", {{"option", name}});
     return {};
   }
-  CORRAL_TRY_STATUS(CheckType(*known, value));
-  Set(name, value, out);
-  return {};
+  const std::string_view wanted = std::visit(Setter(value, out), known->target);
+  if (wanted.empty()) return {};
+  if (!known->is_ollamas) {
+    // To Ollama the name is unknown, whatever its value.
+    Log(LogLevel::kWarn, "option of a wrong type left out", {{"option", name}, {"wanted", wanted}});
+    return {};
+  }
+  return Fail(Code::kInvalidArgument,
+              "option " + GoQuote(name) + " must be of " + std::string(wanted));
 }
 
 }  // namespace

@@ -79,6 +79,66 @@ TEST(ResolveOptions, RefusesWrongTypesInOllamasWords) {
   EXPECT_EQ(ErrorOf(R"({"stop":["a",1]})"), R"(option "stop" must be of an array of strings)");
 }
 
+TEST(ResolveOptions, KnowsLlamaCppsOtherSamplers) {
+  const auto resolved = ResolveOptions(
+      {{"xtc_probability", 0.25}},
+      Options(R"({"mirostat":2,"mirostat_tau":4.5,"dry_multiplier":0.8,"dry_penalty_last_n":-1,
+                  "dry_sequence_breakers":["a","b"],"top_n_sigma":1,"dynatemp_range":0.5})"));
+  ASSERT_TRUE(resolved);
+  const SamplingOptions& sampling = resolved->sampling;
+  EXPECT_EQ(sampling.mirostat, 2);
+  EXPECT_FLOAT_EQ(sampling.mirostat_tau, 4.5F);
+  EXPECT_FLOAT_EQ(sampling.dry_multiplier, 0.8F);
+  EXPECT_EQ(sampling.dry_penalty_last_n, -1);
+  EXPECT_EQ(sampling.dry_sequence_breakers, (std::vector<std::string>{"a", "b"}));
+  EXPECT_FLOAT_EQ(sampling.xtc_probability, 0.25F);
+  EXPECT_FLOAT_EQ(sampling.top_n_sigma, 1.0F);
+  EXPECT_FLOAT_EQ(sampling.dynatemp_range, 0.5F);
+}
+
+TEST(ResolveOptions, LeavesOutWrongTypesUnderNamesThatOllamaDoesNotKnow) {
+  const auto resolved =
+      ResolveOptions({}, Options(R"({"mirostat":"2","dry_base":[],"xtc_threshold":true})"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->sampling.mirostat, 0);
+  EXPECT_FLOAT_EQ(resolved->sampling.dry_base, 1.75F);
+  EXPECT_FLOAT_EQ(resolved->sampling.xtc_threshold, 0.1F);
+}
+
+// What each option does with each value: taken, or refused in Ollama's words.
+TEST(ResolveOptions, TakesOrRefusesEveryValueOfEveryOption) {
+  struct Kind {
+    std::string_view type;
+    std::vector<std::string_view> names;
+  };
+  const std::vector<Kind> kinds = {
+      {"integer",
+       {"num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict",
+        "num_keep", "seed", "num_predict", "top_k", "repeat_last_n"}},
+      {"float32",
+       {"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty",
+        "frequency_penalty"}},
+      {"boolean", {"use_mmap"}}};
+  const std::vector<std::string_view> numbers = {
+      "-1", "0", "1.5", "-1e300", "1e300", "2147483648", "-2147483649", "9007199254740992",
+      "18446744073709551616"};
+  const std::vector<std::string_view> others = {R"("1")", "[]", "[1]", "{}", R"("NaN")"};
+  for (const Kind& kind : kinds) {
+    for (const std::string_view name : kind.names) {
+      const auto with = [name](std::string_view value) {
+        return "{\"" + std::string(name) + "\":" + std::string(value) + "}";
+      };
+      const std::string refusal =
+          "option \"" + std::string(name) + "\" must be of type " + std::string(kind.type);
+      for (const std::string_view number : numbers)
+        EXPECT_EQ(ErrorOf(with(number)), kind.type == "boolean" ? refusal : "ok") << name << number;
+      for (const std::string_view other : others) EXPECT_EQ(ErrorOf(with(other)), refusal) << other;
+      EXPECT_EQ(ErrorOf(with("true")), kind.type == "boolean" ? "ok" : refusal) << name;
+      EXPECT_EQ(ErrorOf(with("null")), "ok") << name;
+    }
+  }
+}
+
 TEST(ResolveOptions, TakesABareStringAsOneStop) {
   const auto resolved = ResolveOptions({}, Options(R"({"stop":"x"})"));
   ASSERT_TRUE(resolved);

@@ -2,6 +2,7 @@
 
 #include <ggml-backend.h>
 #include <llama-ext.h>
+#include <log.h>
 
 #include <algorithm>
 #include <exception>
@@ -44,11 +45,11 @@ void AddMemory(const llama_context* context, ModelFacts* facts) {
 
 class LlamaEngine final : public Engine {
  public:
-  LlamaEngine(std::unique_ptr<LoadedModel> model, EngineConfig config)
+  LlamaEngine(std::unique_ptr<LoadedModel> model, EngineConfig config, FormatProcesses& processes)
       : config_(std::move(config)),
         sink_(std::move(config_.sink)),
         model_(std::move(model)),
-        builder_(*model_),
+        builder_(*model_, processes),
         cores_(model_->n_threads(), config_.options.num_thread > 0),
         prepare_queue_(kPrepareQueue) {
     // Every last event takes the job off the table before the owner hears it.
@@ -252,6 +253,29 @@ class LlamaEngine final : public Engine {
   std::vector<std::jthread> prepare_threads_;
 };
 
+Result<std::unique_ptr<Engine>> Load(const ModelFiles& files, EngineConfig config,
+                                     FormatProcesses& processes) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    InstallLlamaLog();
+    common_log_set_verbosity_thold(-1);  // it would write what models answer
+    llama_backend_init();
+  });
+  if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr) {
+    return Fail(
+        Code::kInternal,
+        "unable to load model: no compute library beside corral-worker runs on this processor");
+  }
+  if (!files.projectors.empty() || !files.adapters.empty()) {
+    Log(LogLevel::kWarn, "projectors and adapters are loaded by a later release and are left out");
+  }
+  CORRAL_TRY(std::unique_ptr<LoadedModel> model,
+             LoadedModel::Load(files.model, config.options, config.on_progress));
+  auto engine = std::make_unique<LlamaEngine>(std::move(model), std::move(config), processes);
+  CORRAL_TRY_STATUS(engine->Start());
+  return engine;
+}
+
 }  // namespace
 
 void LoadComputeLibraries() {
@@ -265,25 +289,10 @@ void LoadComputeLibraries() {
 #endif
 }
 
-Result<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelFiles& files, EngineConfig config) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    InstallLlamaLog();
-    llama_backend_init();
-  });
-  if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr) {
-    return Fail(
-        Code::kInternal,
-        "unable to load model: no compute library beside corral-worker runs on this processor");
-  }
-  if (!files.projectors.empty() || !files.adapters.empty()) {
-    Log(LogLevel::kWarn, "projectors and adapters are loaded by a later release and are left out");
-  }
-  CORRAL_TRY(std::unique_ptr<LoadedModel> model,
-             LoadedModel::Load(files.model, config.options, config.on_progress));
-  auto engine = std::make_unique<LlamaEngine>(std::move(model), std::move(config));
-  CORRAL_TRY_STATUS(engine->Start());
-  return engine;
+EngineFactory LlamaEngines(FormatProcesses& processes) {
+  return [&processes](const ModelFiles& files, EngineConfig config) {
+    return Load(files, std::move(config), processes);
+  };
 }
 
 }  // namespace corral::engine

@@ -58,6 +58,13 @@ std::size_t MaxTokenBytes(const LoadedModel& model) {
   return most;
 }
 
+int CountGpus() {
+  int n = 0;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i)
+    n += ggml_backend_dev_type(ggml_backend_dev_get(i)) == GGML_BACKEND_DEVICE_TYPE_GPU ? 1 : 0;
+  return n;
+}
+
 bool MentionsMemory(std::string_view text) {
   return text.find("alloc") != std::string_view::npos ||
          text.find("memory") != std::string_view::npos;
@@ -81,7 +88,12 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = options.num_gpu;
   params.vocab_only = options.is_vocab_only;
-  if (options.main_gpu >= 0) {
+  if (const int n_gpus = CountGpus(); options.main_gpu >= 0 && n_gpus > 0) {
+    if (options.main_gpu >= n_gpus) {
+      return Fail(Code::kInvalidArgument, "main_gpu " + std::to_string(options.main_gpu) +
+                                              ": this machine has " + std::to_string(n_gpus) +
+                                              (n_gpus == 1 ? " GPU" : " GPUs"));
+    }
     params.main_gpu = options.main_gpu;
     params.split_mode = LLAMA_SPLIT_MODE_NONE;
   }

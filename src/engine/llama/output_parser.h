@@ -1,15 +1,13 @@
 // Splits one job's generated text into answer, thinking and tool calls while it streams.
 //
-// With a syntax: llama.cpp's common chat parser reads all text so far, and the difference to the
-// last reading goes out; a tool call goes out once it is whole. Half a call at the end, or output
-// that the parser refuses, is text: nothing is lost. Without: everything is text. One thread: the
-// engine's.
+// With the parser of a Jinja template: llama.cpp's common reads all text so far, and the difference
+// to the last reading goes out; a tool call goes out once it is whole. Half a call at the end, or
+// output that the parser refuses, is text: nothing is lost. With the marks of a Go template:
+// Ollama's generic parsers. Without: everything is text. One thread: the engine's.
 #pragma once
 
 #include <memory>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/job.h"
 #include "engine/llama/prompt_builder.h"
@@ -27,10 +25,10 @@ class OutputParser {
   void Finish(Piece* piece);
 
  private:
-  void Parse(bool is_partial, Piece* piece);
-
-  struct State;
-  std::unique_ptr<State> state_;  // null: no syntax
+  class Reader;
+  class TemplateReader;
+  class MarkReader;
+  std::unique_ptr<Reader> reader_;  // null: no syntax
 };
 
 }  // namespace corral::engine

@@ -1,9 +1,8 @@
 // From a request's messages to tokens: render (Go template or the model's Jinja), tokenise, and
 // make it fit.
 //
-// Thread-safe: many prepare threads may call Build at once (llama.cpp's Jinja runs under a lock).
-// May take long on hostile templates; never called on the engine thread. Sources:
-// docs/formats/templates.md; llama.cpp common/chat.h.
+// Thread-safe: many prepare threads may call Build at once. May take long (seconds, on a hostile
+// template); never called on the engine thread.
 #pragma once
 
 #include <memory>
@@ -14,13 +13,10 @@
 #include "core/job.h"
 #include "core/result.h"
 #include "core/stop.h"
+#include "engine/llama/chat_renderer.h"
 #include "engine/llama/loaded_model.h"
 
 namespace corral::engine {
-
-// How the answer is split into text, thinking and tool calls; opaque outside output_parser.cc and
-// prompt_builder.cc.
-struct OutputSyntax;
 
 struct PreparedPrompt {
   std::vector<Token> tokens;         // at least one
@@ -36,23 +32,19 @@ struct PreparedPrompt {
 
 class PromptBuilder {
  public:
-  // `model` must outlive this. A chat template that does not parse is no error here: it is one for
-  // each request that needs it.
-  explicit PromptBuilder(const LoadedModel& model);
-  ~PromptBuilder();
+  // Both must outlive this.
+  PromptBuilder(const LoadedModel& model, FormatProcesses& processes)
+      : model_(model), renderer_(model, processes) {}
 
-  bool has_chat_template() const;
+  bool has_chat_template() const { return renderer_.has_chat_template(); }
 
   // `n_ctx`: most tokens of the sequence. Errors: kInvalidArgument (too long, bad schema, template
   // error; Ollama's texts), kInternal (template execution), kCancelled.
   Result<PreparedPrompt> Build(const GenerateJob& job, int n_ctx, const StopToken& stop) const;
 
  private:
-  struct Templates;
-  struct Rendered;
-  Result<Rendered> RenderMessages(const GenerateJob& job,
-                                  const std::vector<ChatMessage>& messages) const;
-  Result<Rendered> RenderFitting(const GenerateJob& job, int n_ctx, const StopToken& stop) const;
+  Result<RenderedPrompt> RenderFitting(const GenerateJob& job, int n_ctx,
+                                       const StopToken& stop) const;
   Result<std::vector<Token>> TokenizePrompt(std::string_view text) const;
   Result<bool> Fits(const std::string& text, int n_ctx) const;
   bool IsSurelyTooLong(std::string_view text, int n_ctx) const;
@@ -62,7 +54,7 @@ class PromptBuilder {
   int TokensToKeep(int n_ctx, int num_keep) const;
 
   const LoadedModel& model_;
-  std::unique_ptr<Templates> templates_;
+  const ChatRenderer renderer_;
 };
 
 }  // namespace corral::engine

@@ -1,7 +1,10 @@
 // Chooses the next token of one job from the scores of its last position.
 //
-// llama.cpp's common sampler does the work (penalties, top_k, typical_p, top_p, min_p, temperature,
-// grammar, in its own order); plain greedy decoding takes the best score directly. One thread: the
+// The grammar of an answer is applied here, and led over the end of the prompt as text; llama.cpp's
+// own way does that by tokens, which fails for vocabularies that put blanks in front of words.
+// llama.cpp's common sampler does the work (penalties, DRY, top_n_sigma, top_k, typical_p, top_p,
+// min_p, XTC, temperature, or mirostat; grammar; in its own order); plain greedy decoding takes the
+// best score directly. Numbers beyond what its arithmetic bears are clamped. One thread: the
 // engine's.
 #pragma once
 
@@ -16,6 +19,8 @@
 #include "engine/llama/loaded_model.h"
 #include "engine/llama/prompt_builder.h"
 
+struct llama_grammar;
+
 namespace corral::engine {
 
 class Sampler {
@@ -25,7 +30,8 @@ class Sampler {
                                                  const SamplingOptions& options,
                                                  const PreparedPrompt& prompt, int n_ctx);
 
-  // Scores of row `row` of the last llama_decode. Remembers the token.
+  // Scores of row `row` of the last llama_decode. Remembers the token. Throws what llama.cpp
+  // throws, and std::runtime_error when the grammar leaves no token.
   Token Sample(llama_context* context, int row);
 
   // Log-probabilities of the unmodified scores of `row`: of `token`, and of the `n_top` best.
@@ -33,9 +39,20 @@ class Sampler {
   TokenLogprob Logprobs(llama_context* context, int row, Token token, int n_top) const;
 
  private:
+  struct GrammarDeleter {
+    void operator()(llama_grammar* grammar) const;
+  };
+
   explicit Sampler(const LoadedModel& model) : model_(model) {}
+  // The grammar of the whole answer. Errors: kInternal.
+  Status SetGrammar(const PreparedPrompt& prompt);
+  Token Pick(llama_context* context, int row);
+  Token PickAllowed(llama_context* context, int row);
+  bool Allows(Token token) const;
+
   const LoadedModel& model_;
-  common_sampler_ptr chain_;  // null: greedy without penalties and grammar
+  common_sampler_ptr chain_;  // null: greedy without penalties and lazy grammar
+  std::unique_ptr<llama_grammar, GrammarDeleter> grammar_;  // null: none, or a lazy one in chain_
 };
 
 }  // namespace corral::engine

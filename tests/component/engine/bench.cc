@@ -1,5 +1,6 @@
 #include "bench.h"
 
+#include <gmock/gmock.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,6 +14,11 @@
 #include "support/tiny_models/tiny_models.h"
 
 namespace corral::engine {
+namespace {
+
+std::unique_ptr<FormatProcesses> formatters;  // set by main
+
+}  // namespace
 
 Bench::Options Bench::Small(int n_slots, int num_ctx) {
   Options options;
@@ -32,8 +38,10 @@ Result<std::unique_ptr<Engine>> Bench::Load(const std::string& model_bytes, Engi
   }
   ModelFiles files;
   files.model = file.get();
-  return MakeLlamaEngine(files, std::move(config));
+  return LlamaEngines(Formatters())(files, std::move(config));
 }
+
+FormatProcesses& Formatters() { return *formatters; }
 
 Bench::Bench(const std::string& model_bytes, Options options) {
   EngineConfig config;
@@ -52,6 +60,9 @@ Bench::Bench(const std::string& model_bytes, Options options) {
       auto& piece = std::get<Piece>(event);
       ++story.n_pieces;
       story.text += piece.text;
+      story.thinking += piece.thinking;
+      story.tool_calls.insert(story.tool_calls.end(), piece.tool_calls.begin(),
+                              piece.tool_calls.end());
       story.logprobs.insert(story.logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
     }
     event_.notify_all();
@@ -158,3 +169,10 @@ const std::string& EndlessModel() {
 }
 
 }  // namespace corral::engine
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleMock(&argc, argv);
+  // While there is one thread.
+  corral::engine::formatters = corral::engine::FormatProcesses::Start().value();
+  return RUN_ALL_TESTS();
+}

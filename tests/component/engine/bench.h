@@ -16,6 +16,7 @@
 
 #include "core/files.h"
 #include "engine/engine.h"
+#include "engine/llama/format_processes.h"
 
 namespace corral::engine {
 
@@ -23,7 +24,8 @@ inline constexpr std::chrono::seconds kPatience{60};
 
 // All that a job was told.
 struct Story {
-  std::string text;
+  std::string text, thinking;
+  std::vector<ToolCall> tool_calls;
   std::vector<TokenLogprob> logprobs;
   int n_pieces = 0;
   int n_last = 0;  // must be 1
@@ -72,6 +74,9 @@ class Bench {
   std::atomic<Engine*> asked_{nullptr};  // engine_, also while it is being destroyed
   std::unique_ptr<Engine> engine_;       // last: its threads tell stories until it is gone
 };
+
+// The processes of all benches.
+FormatProcesses& Formatters();
 
 // Whether two greedy answers are the same, as far as arithmetic can be: the sums of a batch depend
 // on what else is in it, so where the best two tokens are about equal either may win, and the rest

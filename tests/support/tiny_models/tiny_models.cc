@@ -45,6 +45,8 @@ Vocabulary LlamaVocabulary(const TinyLlamaOptions& options) {
     vocabulary.Add("<|im_start|>", 0, kControl, kNever);
     vocabulary.Add("<|im_end|>", 0, kControl, kNever);
   }
+  for (const std::string& token : options.control_tokens)
+    vocabulary.Add(token, 0, kControl, kNever);
   vocabulary.Add(std::string(kWordStart), -50, kNormal, kRarely);
   for (char c = 0x21; c < 0x7f; ++c) vocabulary.Add(std::string(1, c), -50, kNormal, kRarely);
   // Two symbols merge when their sum is a token: each word brings its beginnings along.
@@ -100,7 +102,11 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
   writer.SetFloat32("llama.rope.freq_base", 10000.0F);
   writer.SetUint32("llama.vocab_size", static_cast<std::uint32_t>(n_tokens));
   SetVocabulary(writer, vocabulary);
-  if (options.has_chat_template) writer.SetString("tokenizer.chat_template", kChatMl);
+  if (!options.chat_template.empty()) {
+    writer.SetString("tokenizer.chat_template", options.chat_template);
+  } else if (options.has_chat_template) {
+    writer.SetString("tokenizer.chat_template", std::string(kChatMl));
+  }
 
   // The first dimension of the hidden state is kConstant in every embedding and nothing writes to
   // it: what the output matrix has there is a bias.

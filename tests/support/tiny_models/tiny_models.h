@@ -5,6 +5,9 @@
 // lowered by a constant dimension of the hidden state. Thread-safe (pure functions).
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "gguf/writer.h"
 
 namespace corral::testing {
@@ -14,6 +17,10 @@ struct TinyLlamaOptions {
   bool has_chat_template = false;
   // The end-of-text token never wins: generation goes on to num_predict or the end of the context.
   bool is_endless = false;
+  // A Jinja template in place of ChatML, and the texts in it that are tokens of their own. They are
+  // never generated unless a grammar leaves nothing else.
+  std::string chat_template = {};
+  std::vector<std::string> control_tokens = {};
 };
 
 // Architecture llama: 2 blocks, 64 wide, 4 heads (2 for keys and values), context 2,048, F32.

@@ -1,0 +1,259 @@
+#include "engine/llama/format_processes.h"
+
+#include <llama.h>
+#include <log.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "engine/llama/format_wire.h"
+
+namespace corral::engine {
+namespace {
+
+constexpr std::size_t kMostIdle = 2;                     // the prepare threads
+constexpr std::size_t kKeptRequestBytes = 8 << 20;       // a larger one may leave a large heap
+constexpr std::int64_t kMemoryPerRequestByte = 32;       // of its JSON, values and prompt
+constexpr std::uint64_t kMostMessageBytes = 2ULL << 30;  // of either side
+constexpr std::chrono::minutes kLongestWait{2};          // of wall time, on a starved machine
+
+// In front of each message.
+struct Head {
+  std::uint64_t size = 0;
+  std::int64_t cpu_ms = 0;        // requests only
+  std::int64_t memory_bytes = 0;  // requests only
+};
+
+bool WriteAll(int fd, const void* data, std::size_t size) {
+  const auto* bytes = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::send(fd, bytes, size, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes += n;
+    size -= static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+bool ReadAll(int fd, void* data, std::size_t size) {
+  auto* bytes = static_cast<char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::recv(fd, bytes, size, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes += n;
+    size -= static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+bool SendMessage(int fd, Head head, const std::string& body) {
+  head.size = body.size();
+  return WriteAll(fd, &head, sizeof(head)) && WriteAll(fd, body.data(), body.size());
+}
+
+bool ReceiveMessage(int fd, Head* head, std::string* body) {
+  if (!ReadAll(fd, head, sizeof(*head)) || head->size > kMostMessageBytes) return false;
+  body->resize(head->size);
+  return ReadAll(fd, body->data(), body->size());
+}
+
+// ---- in the children ----
+
+// Dies of SIGPROF when the time is over. Zero: no limit.
+void LimitCpuTime(std::int64_t milliseconds) {
+  itimerval timer{};
+  timer.it_value.tv_sec = milliseconds / 1000;
+  timer.it_value.tv_usec = milliseconds % 1000 * 1000;
+  ::setitimer(ITIMER_PROF, &timer, nullptr);
+}
+
+std::int64_t AddressSpaceBytes() {
+  std::int64_t n_pages = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%ld", &n_pages) != 1) n_pages = 0;  // NOLINT(cert-err34-c)
+    std::fclose(file);
+  }
+  return n_pages * ::sysconf(_SC_PAGESIZE);
+}
+
+// Allocations fail beyond it. Sanitizers reserve terabytes and live without.
+void LimitMemory(std::int64_t bytes) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  rlimit limit{};
+  ::getrlimit(RLIMIT_AS, &limit);
+  limit.rlim_cur = std::min(static_cast<rlim_t>(bytes), limit.rlim_max);
+  ::setrlimit(RLIMIT_AS, &limit);
+#else
+  (void)bytes;
+#endif
+}
+
+[[noreturn]] void RunFormatter(int fd) {
+  ::prctl(PR_SET_NAME, "corral-format");
+  ::signal(SIGPROF, SIG_DFL);
+  common_log_set_verbosity_thold(-1);  // they would write what people ask
+  llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
+  Formatter formatter;
+  for (;;) {
+    Head head;
+    std::string body;
+    LimitMemory(std::numeric_limits<std::int64_t>::max());
+    try {
+      if (!ReceiveMessage(fd, &head, &body)) ::_exit(0);
+      LimitMemory(AddressSpaceBytes() + head.memory_bytes +
+                  static_cast<std::int64_t>(body.size()) * kMemoryPerRequestByte);
+      LimitCpuTime(head.cpu_ms);
+      const std::string reply = EncodeReply(RunRequest(formatter, std::exchange(body, {})));
+      LimitCpuTime(0);
+      if (!SendMessage(fd, {}, reply)) ::_exit(0);
+    } catch (...) {
+      ::_exit(1);  // the other side sees the end, and knows what it asked for
+    }
+  }
+}
+
+// Forks a formatter for each descriptor that comes.
+[[noreturn]] void RunNursery(int control) {
+  ::prctl(PR_SET_NAME, "corral-nursery");
+  ::signal(SIGCHLD, SIG_IGN);  // the kernel reaps
+  for (;;) {
+    char byte = 0;
+    iovec data{&byte, 1};
+    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = ancillary;
+    message.msg_controllen = sizeof(ancillary);
+    const ssize_t n = ::recvmsg(control, &message, MSG_CMSG_CLOEXEC);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) ::_exit(0);
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header == nullptr || header->cmsg_type != SCM_RIGHTS) continue;
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+    if (::fork() == 0) {
+      ::signal(SIGCHLD, SIG_DFL);
+      ::close(control);
+      RunFormatter(fd);
+    }
+    ::close(fd);
+  }
+}
+
+// ---- in the worker ----
+
+bool SendDescriptor(int socket, int fd) {
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = ancillary;
+  message.msg_controllen = sizeof(ancillary);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FormatProcesses>> FormatProcesses::Start(
+    const std::function<void()>& confine) {
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Fail(ErrnoError(errno, "make a socket pair"));
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  const pid_t child = ::fork();
+  if (child < 0) return Fail(ErrnoError(errno, "fork the formatters' nursery"));
+  if (child == 0) {
+    // Nothing of the worker's: its lifeline would not close while we hold it.
+    constexpr int kControl = 3;
+    ::dup2(theirs.Release(), kControl);
+    ::close_range(kControl + 1, ~0U, 0);
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    if (confine) confine();
+    RunNursery(kControl);
+  }
+  return std::unique_ptr<FormatProcesses>(new FormatProcesses(std::move(ours), child));
+}
+
+FormatProcesses::FormatProcesses(UniqueFd control, pid_t nursery)
+    : control_(std::move(control)), nursery_(nursery) {}
+
+FormatProcesses::~FormatProcesses() {
+  ::shutdown(control_.get(), SHUT_RDWR);  // it ends, and its formatters with their sockets
+  ::waitpid(nursery_, nullptr, 0);
+}
+
+Result<UniqueFd> FormatProcesses::TakeFormatter() {
+  {
+    const std::lock_guard lock(mutex_);
+    while (!idle_.empty()) {
+      UniqueFd one = std::move(idle_.back());
+      idle_.pop_back();
+      pollfd state{one.get(), POLLIN, 0};
+      if (::poll(&state, 1, 0) == 0) return one;  // else it has ended meanwhile
+    }
+  }
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return Fail(ErrnoError(errno, "make a socket pair"));
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  if (!SendDescriptor(control_.get(), theirs.get()))
+    return Fail(Code::kIo, "the process that formats prompts has ended");
+  return ours;
+}
+
+Result<FormatReply> FormatProcesses::Run(const FormatRequest& request, const Limits& limits,
+                                         const StopToken& stop) {
+  const std::string body = EncodeRequest(request);
+  CORRAL_TRY(UniqueFd formatter, TakeFormatter());
+  std::string answer;
+  bool is_answered = false;
+  {
+    const StopCallback on_stop(stop, [&] { ::shutdown(formatter.get(), SHUT_RDWR); });
+    Head head{0, limits.cpu_time.count(), limits.memory_bytes};
+    if (SendMessage(formatter.get(), head, body)) {
+      pollfd waiting{formatter.get(), POLLIN, 0};
+      const auto most = std::chrono::duration_cast<std::chrono::milliseconds>(kLongestWait);
+      int n_ready = 0;
+      do {
+        n_ready = ::poll(&waiting, 1, static_cast<int>(most.count()));
+      } while (n_ready < 0 && errno == EINTR);
+      is_answered = n_ready == 1 && ReceiveMessage(formatter.get(), &head, &answer);
+    }
+  }
+  if (stop.StopRequested()) return Fail(stop.ToError());
+  if (!is_answered) return Fail(Code::kTooLarge, "it takes too much time or memory");
+  if (body.size() <= kKeptRequestBytes && answer.size() <= kKeptRequestBytes) {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() < kMostIdle) idle_.push_back(std::move(formatter));
+  }
+  return DecodeReply(answer);
+}
+
+}  // namespace corral::engine

@@ -1,0 +1,186 @@
+#include "engine/llama/grammar.h"
+
+#include <fmt/format.h>
+#include <json-schema-to-grammar.h>
+#include <llama-grammar.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "core/text.h"
+
+namespace corral::engine {
+namespace {
+
+bool IsNameCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+}
+
+// The end of the literal or the class of characters that begins at `at`, one past its last.
+std::size_t SkipQuoted(std::string_view text, std::size_t at) {
+  const char end = text[at] == '"' ? '"' : ']';
+  for (++at; at < text.size() && text[at] != end; ++at) {
+    if (text[at] == '\\') ++at;
+  }
+  return std::min(at + 1, text.size());
+}
+
+using Runes = std::u32string;
+
+Runes ToRunes(std::string_view text) {
+  Runes runes;
+  while (!text.empty()) {
+    const Rune rune = DecodeRune(text);
+    runes += rune.value;
+    text.remove_prefix(rune.size);
+  }
+  return runes;
+}
+
+// A character inside a class.
+std::string ClassCharacter(char32_t rune) { return fmt::format("\\U{:08X}", std::uint32_t{rune}); }
+
+// How much of `end` a text ends with that ends with its first n characters and then `next`.
+std::size_t Matched(const Runes& end, std::size_t n, char32_t next) {
+  const Runes text = end.substr(0, n) + next;
+  for (std::size_t length = std::min(text.size(), end.size()); length > 0; --length) {
+    if (text.ends_with(end.substr(0, length))) return length;
+  }
+  return 0;
+}
+
+struct GrammarDeleter {
+  void operator()(llama_grammar* grammar) const { llama_grammar_free_impl(grammar); }
+};
+using GrammarPtr = std::unique_ptr<llama_grammar, GrammarDeleter>;
+
+constexpr std::size_t kWalks = 6;
+constexpr std::size_t kWalkCharacters = 96;
+
+// A character that the terminal at `element` takes; 0: none that is tried.
+std::uint32_t CharacterFor(const llama_grammar_element* element) {
+  if (element->type == LLAMA_GRETYPE_CHAR) return element->value;
+  if (element->type == LLAMA_GRETYPE_CHAR_ANY) return 'a';
+  if (element->type != LLAMA_GRETYPE_CHAR_NOT) return 0;
+  for (const std::uint32_t tried : {U'a', U'1', U'~', U' ', U'\u2603'}) {
+    bool is_named = false;
+    const llama_grammar_element* at = element;
+    do {
+      const bool is_range = at[1].type == LLAMA_GRETYPE_CHAR_RNG_UPPER;
+      is_named =
+          is_named || (is_range ? at->value <= tried && tried <= at[1].value : at->value == tried);
+      at += is_range ? 2 : 1;
+    } while (at->type == LLAMA_GRETYPE_CHAR_ALT);
+    if (!is_named) return tried;
+  }
+  return 0;
+}
+
+// Takes one of the ways through `grammar`, a character at a time. False: the ways that lie open at
+// once are too many, and each token would have to be tried against all of them.
+bool Walk(llama_grammar& grammar, std::size_t which) {
+  for (std::size_t step = 0; step < kWalkCharacters && !grammar.stacks.empty(); ++step) {
+    if (grammar.stacks.size() > kMostOpenWays) return false;
+    const llama_grammar_stack& stack =
+        grammar.stacks[which % 2 == 0 ? (which * 31 + step * 7) % grammar.stacks.size()
+                                      : grammar.stacks.size() - 1];
+    const std::uint32_t character = stack.empty() ? 0 : CharacterFor(stack.back());
+    if (character == 0) return true;
+    llama_grammar_accept(&grammar, character);
+  }
+  return grammar.stacks.size() <= kMostOpenWays;
+}
+
+}  // namespace
+
+Result<std::string> SchemaGrammar(const std::string& schema) {
+  try {
+    return json_schema_to_grammar(common_json::parse(schema));
+  } catch (const std::exception& error) {
+    return Fail(Code::kInvalidArgument,
+                std::string("failed to compile the JSON schema in format: ") + error.what());
+  }
+}
+
+std::string WithPrefix(std::string_view grammar, std::string_view prefix) {
+  std::string out;
+  for (std::size_t i = 0; i < grammar.size();) {
+    const char c = grammar[i];
+    std::size_t end = i + 1;
+    if (c == '"' || c == '[') {
+      end = SkipQuoted(grammar, i);
+    } else if (c == '#') {
+      end = std::min(grammar.find('\n', i), grammar.size());
+    } else if (c == '{' || c == '<') {  // {2,3} or a token: no names of rules
+      end = std::min(grammar.find(c == '{' ? '}' : '>', i), grammar.size());
+    } else if (IsNameCharacter(c)) {
+      while (end < grammar.size() && IsNameCharacter(grammar[end])) ++end;
+      out += prefix;
+    }
+    out += grammar.substr(i, end - i);
+    i = end;
+  }
+  return out;
+}
+
+std::string GrammarLiteral(std::string_view literal) {
+  return gbnf_format_literal(std::string(literal));
+}
+
+// A state for each length of `end` that the text ends with.
+std::string UntilGrammar(std::string_view name, std::string_view end_text) {
+  const Runes end = ToRunes(end_text);
+  const std::string first(name);
+  const auto state = [&first](std::size_t n) { return first + "-" + std::to_string(n); };
+  const std::set<char32_t> alphabet(end.begin(), end.end());
+  std::string all;
+  for (const char32_t rune : alphabet) all += ClassCharacter(rune);
+
+  std::string out = first + " ::= " + state(0) + "\n";
+  for (std::size_t n = 0; n < end.size(); ++n) {
+    std::map<std::size_t, std::string> next_by_state;
+    for (const char32_t rune : alphabet)
+      next_by_state[Matched(end, n, rune)] += ClassCharacter(rune);
+    out += state(n) + " ::= [^" + all + "] " + state(0);
+    for (const auto& [next, characters] : next_by_state) {
+      out += " | [" + characters + "]";
+      if (next < end.size()) out += " " + state(next);
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+std::string AfterThinking(const std::string& grammar, std::string_view open, std::string_view close,
+                          bool is_inside) {
+  if (close.empty() || (open.empty() && !is_inside)) return grammar;
+  std::string out = WithPrefix(grammar, "answer-") + "\n" + UntilGrammar("thinking", close);
+  out += "blank ::= [ \\t\\n]{0,20}\n";
+  const std::string head = is_inside ? "thinking" : "(" + GrammarLiteral(open) + " thinking)?";
+  out += "root ::= " + std::string(is_inside ? "" : "blank ") + head + " blank answer-root\n";
+  return out;
+}
+
+Status CheckGrammar(const std::string& grammar) {
+  if (grammar.starts_with("%")) return Fail(Code::kInvalidArgument, "not a GBNF grammar");
+  try {
+    const GrammarPtr compiled(
+        llama_grammar_init_impl(nullptr, grammar.c_str(), "root", false, nullptr, 0, nullptr, 0));
+    if (!compiled) return Fail(Code::kInvalidArgument, "the grammar of format does not compile");
+    for (std::size_t walk = 0; walk < kWalks; ++walk) {
+      const GrammarPtr copy(llama_grammar_clone_impl(*compiled));
+      if (!Walk(*copy, walk))
+        return Fail(Code::kInvalidArgument, "what fits the format is too ambiguous");
+    }
+  } catch (const std::exception& error) {
+    return Fail(Code::kInvalidArgument,
+                std::string("the grammar does not compile: ") + error.what());
+  }
+  return {};
+}
+
+}  // namespace corral::engine

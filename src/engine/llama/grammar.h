@@ -1,0 +1,38 @@
+// Grammars in llama.cpp's GBNF: of a schema, after thinking, beside tool calls.
+//
+// Pure. Not bounded in time: see format_processes.h. Errors: kInvalidArgument.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "core/result.h"
+
+namespace corral::engine {
+
+// A JSON Schema's grammar. Errors name what in the schema is wrong.
+Result<std::string> SchemaGrammar(const std::string& schema);
+
+// All rules of `grammar` renamed to begin with `prefix` (letters), so that grammars can be joined.
+std::string WithPrefix(std::string_view grammar, std::string_view prefix);
+
+// The text of `literal` as GBNF writes it, with quotes.
+std::string GrammarLiteral(std::string_view literal);
+
+// Rules <name>, <name>-0, ...: any text up to and with the first `end`, which is not empty.
+std::string UntilGrammar(std::string_view name, std::string_view end);
+
+// Optional white space, then what `grammar` says; in front of it the text between the marks, if
+// there is any. `is_inside`: it has begun already, and the closing mark must come.
+std::string AfterThinking(const std::string& grammar, std::string_view open, std::string_view close,
+                          bool is_inside);
+
+// Ways through a grammar that may lie open at once.
+inline constexpr std::size_t kMostOpenWays = 4096;
+
+// Whether llama.cpp takes it, and follows a few texts through it without drowning in ways
+// (kMostOpenWays). Errors: kInvalidArgument.
+Status CheckGrammar(const std::string& grammar);
+
+}  // namespace corral::engine

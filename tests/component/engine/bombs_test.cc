@@ -1,0 +1,152 @@
+// Templates and schemas that never end or explode: bounded in time and memory, and the next request
+// is served.
+#include <gmock/gmock.h>
+
+#include "bench.h"
+#include "support/tiny_models/tiny_models.h"
+
+namespace corral::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr FormatProcesses::Limits kShort{std::chrono::milliseconds(300), std::int64_t{256} << 20};
+
+FormatRequest Chat(std::string jinja) {
+  FormatRequest request;
+  request.jinja = std::move(jinja);
+  ChatMessage message;
+  message.role = "user";
+  message.content = "hello";
+  request.messages = {message};
+  return request;
+}
+
+constexpr std::string_view kFine =
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}";
+
+std::string Nested(std::string_view open, std::string_view close, int depth) {
+  std::string text;
+  for (int i = 0; i < depth; ++i) text += open;
+  text += "1";
+  for (int i = 0; i < depth; ++i) text += close;
+  return text;
+}
+
+TEST(EngineBombs, TemplatesEndWithTheirProcess) {
+  FormatProcesses& processes = Formatters();
+  const std::string forever =
+      "{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}x"
+      "{% endfor %}{% endfor %}{% endfor %}";
+  const std::string doubling =
+      "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}"
+      "{% endfor %}{{ ns.s }}";
+  const std::string endless_macro = "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}";
+  const std::string deep = "{{ " + Nested("(", ")", 100000) + " }}";
+  const std::string long_range = "{% for a in range(2000000000) %}{% endfor %}";
+  for (const std::string& bomb : {forever, doubling, endless_macro, deep, long_range}) {
+    const auto reply = processes.Run(Chat(bomb), kShort, {});
+    ASSERT_FALSE(reply) << bomb.substr(0, 80);
+    EXPECT_THAT(reply.error().code,
+                ::testing::AnyOf(Code::kTooLarge, Code::kNoMemory, Code::kInternal))
+        << reply.error().message;
+    const auto fine = processes.Run(Chat(std::string(kFine)), kShort, {});
+    ASSERT_TRUE(fine) << fine.error().message;
+    EXPECT_EQ(fine->prompt, "<user>hello<assistant>");
+  }
+}
+
+TEST(EngineBombs, AStoppedRequestDoesNotWaitForItsTemplate) {
+  FormatProcesses& processes = Formatters();
+  StopSource source;
+  source.RequestStop(StopReason::kClientGone);
+  const FormatProcesses::Limits patient{std::chrono::minutes(1), std::int64_t{256} << 20};
+  const auto reply = processes.Run(
+      Chat("{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}"),
+      patient, source.token());
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(reply.error().code, Code::kCancelled);
+}
+
+TEST(EngineBombs, AModelWithAnEndlessTemplateLoadsAndRefusesChats) {
+  testing::TinyLlamaOptions options;
+  options.is_endless = true;
+  options.chat_template =
+      "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+  Bench bench(testing::TinyLlama(options).Bytes());
+  GenerateJob job = Greedy("", 2);
+  job.prompt.kind = PromptSource::Kind::kMessages;
+  ChatMessage message;
+  message.role = "user";
+  message.content = "hello";
+  job.prompt.messages = {message};
+  const Story story = bench.Run(job);
+  EXPECT_EQ(story.error().code, Code::kInternal);
+  EXPECT_THAT(story.error().message, HasSubstr("chat template"));
+  EXPECT_TRUE(bench.Run(Greedy("hello", 2)).IsFinished()) << "raw prompts need no template";
+}
+
+TEST(EngineBombs, SchemasAreRefusedInTime) {
+  Bench bench(EndlessModel());
+  const std::string many_choices = [] {
+    std::string text = R"({"anyOf":[)";
+    for (int i = 0; i < 5000; ++i)
+      text += (i > 0 ? "," : "") + std::string(R"({"const":)") + std::to_string(i) + "}";
+    return text + "]}";
+  }();
+  std::string exploding = R"({"$defs":{"a0":{"type":"string"})";
+  for (int i = 1; i < 40; ++i) {
+    const std::string before = R"({"$ref":"#/$defs/a)" + std::to_string(i - 1) + "\"}";
+    exploding += ",\"a" + std::to_string(i) + R"(":{"type":"object","properties":{"x":)" + before +
+                 ",\"y\":" + before + "}}";
+  }
+  exploding += R"(},"$ref":"#/$defs/a39"})";
+  for (
+      const std::string& bomb :
+      {Nested(R"({"items":)", "}", 10000), many_choices,
+       std::string(R"({"type":"string","minLength":1000000000})"),
+       std::string(
+           R"({"type":"string","pattern":"^((((((a{0,100}){0,100}){0,100}){0,100}){0,100}))$"})"),
+       std::string(R"({"type":"string","pattern":"^(a+)+b$")"),
+       std::string(
+           R"({"type":"array","items":{"type":"array","items":{"type":"array","items":{"type":"integer"},"maxItems":1300},"maxItems":1300},"maxItems":1300})"),
+       std::string(R"({"$ref":"#"})"),
+       std::string(
+           R"({"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}})"),
+       std::string(R"({"$ref":"https://127.0.0.1:1/schema.json"})"),
+       std::string(R"({"anyOf":[{"$ref":"#"},{"type":"string"}]})")}) {
+    GenerateJob job = Greedy("hello", 4);
+    job.format_json = bomb;
+    const Story story = bench.Run(job);
+    if (!story.IsFinished()) {
+      EXPECT_EQ(story.error().code, Code::kInvalidArgument)
+          << bomb.substr(0, 80) << ": " << story.error().message;
+    }
+  }
+  GenerateJob job = Greedy("hello", 4);
+  job.format_json = exploding;  // each definition once: large, but no explosion
+  const Story story = bench.Run(job);
+  EXPECT_TRUE(story.IsFinished() || story.error().code == Code::kInvalidArgument)
+      << story.error().message;
+  EXPECT_TRUE(bench.Run(Greedy("hello", 2)).IsFinished());
+}
+
+TEST(EngineBombs, SchemasOfToolsAreBoundedToo) {
+  Bench bench(ChatModel());
+  GenerateJob job = Greedy("", 2);
+  job.is_chat = true;
+  job.prompt.kind = PromptSource::Kind::kMessages;
+  ChatMessage message;
+  message.role = "user";
+  message.content = "hello";
+  job.prompt.messages = {message};
+  job.prompt.tools_json = R"([{"type":"function","function":{"name":"f","parameters":)" +
+                          Nested(R"({"type":"array","items":)", "}", 20000) + "}}]";
+  const Story story = bench.Run(job);
+  EXPECT_EQ(story.n_last, 1);
+  EXPECT_TRUE(bench.Run(Greedy("hello", 2)).IsFinished());
+}
+
+}  // namespace
+}  // namespace corral::engine

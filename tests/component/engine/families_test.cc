@@ -1,0 +1,155 @@
+// The families of families.h by their real templates: prompts, and answers cut at every place.
+#include "families.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "bench.h"
+#include "engine/llama/chat_templates.h"
+#include "engine/llama/output_syntax.h"
+#include "templates/renderers.h"
+
+namespace corral::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::shared_ptr<const OutputSyntax> SyntaxOf(const Family& family, bool with_tools,
+                                             bool with_thinking) {
+  const auto reply =
+      Formatters().Run(RequestOf(family, with_tools, with_thinking), FormatProcesses::Limits(), {});
+  if (!reply) {
+    ADD_FAILURE() << family.name << ": " << reply.error().message;
+    return nullptr;
+  }
+  return MakeSyntax(*reply).value();
+}
+
+constexpr std::string_view kParis = R"(get_weather{"city":"Paris"})";
+constexpr std::string_view kSum = R"(add{"a":1,"b":2})";
+
+TEST(EngineFamilies, RenderToolsResultsAndThinking) {
+  for (const Family& family : Families()) {
+    for (const bool with_tools : {false, true}) {
+      if (with_tools && !family.has_tools) continue;
+      const auto reply = Formatters().Run(RequestOf(family, with_tools, family.has_thinking),
+                                          FormatProcesses::Limits(), {});
+      ASSERT_TRUE(reply) << family.name << ": " << reply.error().message;
+      EXPECT_THAT(reply->prompt, HasSubstr("And in Paris?")) << family.name;
+      EXPECT_EQ(reply->supports_thinking, family.has_thinking) << family.name;
+      if (!with_tools) continue;
+      if (family.describes_tools) {
+        EXPECT_THAT(reply->prompt, HasSubstr("The weather of a city")) << family.name;
+      }
+      EXPECT_THAT(reply->prompt, HasSubstr("sunny")) << family.name;
+    }
+  }
+}
+
+TEST(EngineFamilies, HarmonyTakesALevel) {
+  const Family& gpt = *std::find_if(Families().begin(), Families().end(),
+                                    [](const Family& one) { return one.name == "gpt-oss"; });
+  FormatRequest request = RequestOf(gpt, false, true);
+  request.think = Think{true, "high"};
+  const auto reply = Formatters().Run(request, FormatProcesses::Limits(), {});
+  ASSERT_TRUE(reply) << reply.error().message;
+  EXPECT_THAT(reply->prompt, HasSubstr("Reasoning: high"));
+}
+
+TEST(EngineFamilies, ReadPlainAnswers) {
+  for (const Family& family : Families()) {
+    for (const bool with_tools : {false, true}) {
+      if (with_tools && !family.has_tools) continue;
+      const auto syntax = SyntaxOf(family, with_tools, false);
+      ASSERT_NE(syntax, nullptr);
+      if (family.begins_inside && family.name != "DeepSeek V3.1" && family.name != "GLM 4.7")
+        continue;  // these always think
+      ExpectEverywhere(syntax, family.before_answer + "It is sunny. {1 < 2}", "",
+                       "It is sunny. {1 < 2}", {},
+                       std::string(family.name) + (with_tools ? " with tools" : ""));
+    }
+  }
+}
+
+TEST(EngineFamilies, ReadThinking) {
+  for (const Family& family : Families()) {
+    if (!family.has_thinking) continue;
+    for (const bool with_tools : {false, true}) {
+      if (with_tools && !family.has_tools) continue;
+      const auto syntax = SyntaxOf(family, with_tools, true);
+      ASSERT_NE(syntax, nullptr);
+      ExpectEverywhere(syntax, family.thinking + family.before_answer + "It is sunny.", "why",
+                       "It is sunny.", {}, std::string(family.name));
+    }
+  }
+}
+
+TEST(EngineFamilies, ReadCalls) {
+  for (const Family& family : Families()) {
+    if (!family.has_tools) continue;
+    const auto syntax = SyntaxOf(family, true, family.has_thinking);
+    ASSERT_NE(syntax, nullptr);
+    const std::string thinking = family.has_thinking ? "why" : "";
+    ExpectEverywhere(syntax, family.thinking + family.call, thinking, "", {std::string(kParis)},
+                     std::string(family.name));
+    if (!family.call_id.empty()) {
+      EXPECT_EQ(ReadIn(syntax, {family.call}).calls.at(0).id, family.call_id) << family.name;
+    }
+    if (family.two_calls.empty()) continue;
+    ExpectEverywhere(syntax, family.thinking + family.two_calls, thinking, "",
+                     {std::string(kParis), std::string(kSum)}, std::string(family.name));
+  }
+}
+
+TEST(EngineFamilies, HalfACallIsText) {
+  for (const Family& family : Families()) {
+    if (!family.has_tools) continue;
+    const auto syntax = SyntaxOf(family, true, family.has_thinking);
+    ASSERT_NE(syntax, nullptr);
+    const std::string output = family.thinking + family.call;
+    const std::size_t half = output.find("Par") + 3;
+    for (const bool in_characters : {false, true}) {
+      std::vector<std::string_view> pieces = {std::string_view(output).substr(0, half)};
+      if (in_characters) pieces = Characters(pieces[0]);
+      const Answer answer = ReadIn(syntax, pieces);
+      EXPECT_TRUE(answer.calls.empty()) << family.name;
+      EXPECT_THAT(answer.text, HasSubstr("get_weather")) << family.name;
+      EXPECT_THAT(answer.text, ::testing::EndsWith("Par")) << family.name;
+    }
+  }
+}
+
+TEST(EngineFamilies, AnAnswerThatHasBegunGoesOn) {
+  for (const Family& family : Families()) {
+    if (family.name == "gpt-oss") continue;  // its channels are checked below
+    FormatRequest request = RequestOf(family, false, false);
+    ChatMessage begun;
+    begun.role = "assistant";
+    begun.content = "It is ";
+    request.messages.push_back(begun);
+    const auto reply = Formatters().Run(request, FormatProcesses::Limits(), {});
+    ASSERT_TRUE(reply) << family.name << ": " << reply.error().message;
+    EXPECT_THAT(std::string(Trimmed(reply->prompt)), ::testing::EndsWith("It is")) << family.name;
+    EXPECT_TRUE(reply->is_continuation);
+    const Answer answer = ReadIn(MakeSyntax(*reply).value(), {"sun", "ny."});
+    EXPECT_EQ(answer.text, "sunny.") << family.name;
+    EXPECT_EQ(answer.thinking, "") << family.name;
+  }
+}
+
+TEST(EngineFamilies, EveryNamedTemplateIsInTheProgram) {
+  for (const std::string_view file : templates::NamedTemplates()) {
+    ASSERT_FALSE(EmbeddedTemplate(file).empty()) << file;
+    FormatRequest request;
+    request.kind = FormatRequest::Kind::kTemplate;
+    request.jinja = EmbeddedTemplate(file);
+    EXPECT_TRUE(Formatters().Run(request, FormatProcesses::Limits(), {})) << file;
+  }
+  EXPECT_FALSE(JinjaOfRenderer("qwen3-coder").empty());
+  EXPECT_FALSE(JinjaOfParser("harmony").empty());
+  EXPECT_TRUE(JinjaOfRenderer("no such renderer").empty());
+}
+
+}  // namespace
+}  // namespace corral::engine

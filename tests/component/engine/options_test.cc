@@ -1,0 +1,190 @@
+// Every numeric option at the edges of its type, and what is no number: a result or a clear
+// refusal, never a crash (the table is the point).
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "bench.h"
+
+namespace corral::engine {
+namespace {
+
+using Set = std::function<void(SamplingOptions&, double)>;
+
+struct Option {
+  std::string_view name;
+  Set set;
+};
+
+template <class T>
+Option Of(std::string_view name, T SamplingOptions::*member) {
+  return {name, [member](SamplingOptions& options, double value) {
+            if constexpr (std::is_integral_v<T>) {
+              using Limits = std::numeric_limits<T>;
+              if (std::isnan(value)) value = 0;
+              options.*member = value >= static_cast<double>(Limits::max()) ? Limits::max()
+                                : value <= static_cast<double>(Limits::min())
+                                    ? Limits::min()
+                                    : static_cast<T>(value);
+            } else {
+              options.*member = static_cast<T>(value);
+            }
+          }};
+}
+
+const std::vector<Option>& Options() {
+  using S = SamplingOptions;
+  static const std::vector<Option> all = {
+      Of("seed", &S::seed),
+      Of("num_predict", &S::num_predict),
+      Of("num_keep", &S::num_keep),
+      Of("top_k", &S::top_k),
+      Of("top_p", &S::top_p),
+      Of("min_p", &S::min_p),
+      Of("typical_p", &S::typical_p),
+      Of("repeat_last_n", &S::repeat_last_n),
+      Of("temperature", &S::temperature),
+      Of("repeat_penalty", &S::repeat_penalty),
+      Of("presence_penalty", &S::presence_penalty),
+      Of("frequency_penalty", &S::frequency_penalty),
+      Of("mirostat", &S::mirostat),
+      Of("mirostat_tau", &S::mirostat_tau),
+      Of("mirostat_eta", &S::mirostat_eta),
+      Of("dry_multiplier", &S::dry_multiplier),
+      Of("dry_base", &S::dry_base),
+      Of("dry_allowed_length", &S::dry_allowed_length),
+      Of("dry_penalty_last_n", &S::dry_penalty_last_n),
+      Of("xtc_probability", &S::xtc_probability),
+      Of("xtc_threshold", &S::xtc_threshold),
+      Of("top_n_sigma", &S::top_n_sigma),
+      Of("dynatemp_range", &S::dynatemp_range),
+      Of("dynatemp_exponent", &S::dynatemp_exponent),
+  };
+  return all;
+}
+
+const std::vector<double> kEdges = {-1,
+                                    0,
+                                    1,
+                                    2,
+                                    -2,
+                                    0.5,
+                                    1e-30,
+                                    -1e-30,
+                                    1e-45,
+                                    9007199254740992.0,
+                                    static_cast<double>(std::numeric_limits<int>::max()),
+                                    static_cast<double>(std::numeric_limits<int>::min()),
+                                    static_cast<double>(std::numeric_limits<float>::max()),
+                                    -static_cast<double>(std::numeric_limits<float>::max()),
+                                    std::numeric_limits<double>::infinity(),
+                                    -std::numeric_limits<double>::infinity(),
+                                    std::numeric_limits<double>::quiet_NaN()};
+
+// Bases whose samplers differ: greedy, the usual chain, each mirostat, and all switched on.
+std::vector<SamplingOptions> Bases() {
+  SamplingOptions usual;
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  SamplingOptions first;
+  first.mirostat = 1;
+  SamplingOptions second;
+  second.mirostat = 2;
+  SamplingOptions all;
+  all.dry_multiplier = 0.8F;
+  all.xtc_probability = 0.5F;
+  all.top_n_sigma = 1;
+  all.dynatemp_range = 0.5F;
+  all.repeat_penalty = 1.1F;
+  all.presence_penalty = 0.5F;
+  all.frequency_penalty = 0.5F;
+  all.typical_p = 0.9F;
+  all.min_p = 0.05F;
+  return {usual, greedy, first, second, all};
+}
+
+TEST(EngineOptions, AtTheirEdgesGiveAResultOrARefusal) {
+  Bench bench(EndlessModel(), Bench::Small(8, 128));
+  int n_refused = 0;
+  for (const SamplingOptions& base : Bases()) {
+    for (const Option& option : Options()) {
+      std::vector<std::pair<double, JobId>> jobs;
+      for (const double value : kEdges) {
+        GenerateJob job = Greedy("hello world hello", 4);
+        job.sampling = base;
+        job.sampling.num_predict = 4;
+        job.num_ctx = 24;
+        option.set(job.sampling, value);
+        if (option.name == "num_predict") job.sampling.stop = {" ", "e", "o", "a", "t", "s"};
+        jobs.emplace_back(value, bench.Submit(std::move(job)));
+      }
+      for (const auto& [value, id] : jobs) {
+        const Story story = bench.Wait(id);
+        EXPECT_EQ(story.n_last, 1) << option.name << " " << value;
+        if (story.IsFinished()) continue;
+        ++n_refused;
+        EXPECT_EQ(story.error().code, Code::kInvalidArgument)
+            << option.name << " " << value << ": " << story.error().message;
+      }
+    }
+  }
+  EXPECT_GT(n_refused, 0) << "NaN is no number";
+  EXPECT_TRUE(bench.Run(Greedy("hello", 2)).IsFinished());
+}
+
+TEST(EngineOptions, ManyDrySequenceBreakersAreRefused) {
+  Bench bench(EndlessModel());
+  GenerateJob job = Greedy("hello", 2);
+  job.sampling.dry_multiplier = 1;
+  job.sampling.dry_sequence_breakers.assign(1000, "a");
+  EXPECT_EQ(bench.Run(job).error().code, Code::kInvalidArgument);
+  job.sampling.dry_sequence_breakers = {"", std::string(1000, 'x'), "\n"};
+  EXPECT_TRUE(bench.Run(job).IsFinished());
+}
+
+TEST(EngineOptions, SamplersHaveAnEffect) {
+  Bench bench(EndlessModel());
+  const auto text_with = [&bench](const std::function<void(SamplingOptions&)>& set) {
+    GenerateJob job = Greedy("the world and the world and the", 24);
+    set(job.sampling);
+    const Story story = bench.Run(job);
+    EXPECT_TRUE(story.IsFinished()) << story.error().message;
+    return story.text;
+  };
+  const std::string plain = text_with([](SamplingOptions&) {});
+  EXPECT_NE(plain, text_with([](SamplingOptions& s) {
+              s.dry_multiplier = 50;
+              s.dry_allowed_length = 0;
+              s.dry_penalty_last_n = -1;
+              s.dry_sequence_breakers = {};
+            }));
+  EXPECT_NE(plain, text_with([](SamplingOptions& s) {
+              s.xtc_probability = 1;
+              s.xtc_threshold = 0.0001F;
+              s.seed = 1;
+            }));
+  EXPECT_NE(plain, text_with([](SamplingOptions& s) { s.presence_penalty = 50; }));
+  const auto warm = [](SamplingOptions& s) {
+    s.temperature = 1.5F;
+    s.seed = 7;
+  };
+  EXPECT_EQ(text_with(warm), text_with(warm)) << "the same seed";
+  EXPECT_NE(text_with(warm), text_with([&warm](SamplingOptions& s) {
+              warm(s);
+              s.mirostat = 2;
+              s.mirostat_tau = 1;
+            }));
+  EXPECT_NE(text_with(warm), text_with([&warm](SamplingOptions& s) {
+              warm(s);
+              s.top_n_sigma = 0.1F;
+            }));
+  EXPECT_EQ(plain, text_with([&warm](SamplingOptions& s) {
+              warm(s);
+              s.top_k = 1;
+            }));
+}
+
+}  // namespace
+}  // namespace corral::engine
