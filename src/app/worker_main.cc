@@ -10,7 +10,8 @@
 
 int main() {
   // While there is one thread: they are copies of this process.
-  const auto formatters = corral::engine::FormatProcesses::Start(corral::worker::EnterSandbox);
+  const auto formatters =
+      corral::engine::FormatProcesses::Start([] { corral::worker::EnterSandbox({}); });
   if (!formatters) {
     corral::Log(corral::LogLevel::kError, "cannot start the processes that format prompts",
                 {{"error", formatters.error().message}});
