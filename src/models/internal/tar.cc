@@ -1,5 +1,6 @@
 #include "models/internal/tar.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
@@ -22,7 +23,7 @@ tl::unexpected<Error> Refuse(std::string why) {
 }
 
 void Put(Block* block, Field field, std::string_view text) {
-  std::memcpy(block->data() + field.offset, text.data(), std::min(text.size(), field.length));
+  std::copy_n(text.data(), std::min(text.size(), field.length), block->data() + field.offset);
 }
 
 void PutOctal(Block* block, Field field, std::uint64_t value) {

@@ -74,7 +74,7 @@ class Conversion(unittest.TestCase):
             for entry, vector in zip(recorded, answer["embeddings"]):
                 self.assertGreater(cosine(entry["vector"], vector), 0.999, entry["text"])
             details = server.ask("/api/show", {"model": "minilm"})["details"]
-            self.assertEqual(("bert", "F16", "22.56M"), (details["family"], details["quantization_level"], details["parameter_size"]))
+            self.assertEqual(("bert", "F16", "22.57M"), (details["family"], details["quantization_level"], details["parameter_size"]))
             blobs = list((server.models / "blobs").iterdir())
             self.assertLess(len(blobs), 5, f"what was uploaded for the conversion is still there: {blobs}")
             self.assertEqual(1, assert_store_is_whole(self, server.models))
@@ -91,7 +91,9 @@ class Conversion(unittest.TestCase):
                 if wanted != "F16":
                     lines = [r for r in records if r["status"] == f"quantizing F16 model to {wanted}"]
                     self.assertTrue(lines and lines[-1]["completed"] == lines[-1]["total"], records)
-                self.assertEqual(wanted, server.ask("/api/show", {"model": wanted.lower()})["details"]["quantization_level"])
+                # A file type of 0 is F32 in GGUF, and "unknown" in Ollama's answers and ours.
+                level = server.ask("/api/show", {"model": wanted.lower()})["details"]["quantization_level"]
+                self.assertEqual("unknown" if wanted == "F32" else wanted, level)
                 vector = server.ask("/api/embed", {"model": wanted.lower(), "input": recorded["text"]})["embeddings"][0]
                 self.assertGreater(cosine(recorded["vector"], vector), 0.95 if wanted.startswith("Q4") else 0.999, wanted)
             refused = server.post("/api/create", {"model": "x", "from": "q8_0", "quantize": "q4_K_M", "stream": False})
