@@ -183,7 +183,7 @@ struct PreTokenizer {
 // The patterns are the tokenizers' own; llama.cpp's src/llama-vocab.cpp quotes them beside the
 // names.
 const std::vector<PreTokenizer>& KnownPreTokenizers() {
-  static const std::vector<PreTokenizer> known = {
+  static const std::vector<PreTokenizer> kKnown = {
       {"llama-bpe",
        {"Split:(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
         "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
@@ -200,7 +200,7 @@ const std::vector<PreTokenizer>& KnownPreTokenizers() {
       {"smollm", {"Digits", "ByteLevel:regex"}},
       {"gpt-2", {"ByteLevel:regex"}},
   };
-  return known;
+  return kKnown;
 }
 
 Result<std::string> PreTokenizerName(const Json& tokenizer) {

@@ -178,10 +178,11 @@ class Maker {
       }
       digests.emplace_back(std::move(file.name), *file.blob);
     }
-    for (const auto& [path, digest] : *into) {
-      const bool is_kept = std::any_of(digests.begin(), digests.end(),
-                                       [&](const auto& kept) { return kept.second == digest; });
-      if (!is_kept) consumed_.push_back(digest);
+    for (const auto& file : *into) {
+      const bool is_kept = std::any_of(digests.begin(), digests.end(), [&](const auto& kept) {
+        return kept.second == file.second;
+      });
+      if (!is_kept) consumed_.push_back(file.second);
     }
     *into = std::move(digests);
     return {};

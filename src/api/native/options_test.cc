@@ -119,9 +119,15 @@ TEST(ResolveOptions, TakesOrRefusesEveryValueOfEveryOption) {
        {"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty",
         "frequency_penalty"}},
       {"boolean", {"use_mmap"}}};
-  const std::vector<std::string_view> numbers = {
-      "-1", "0", "1.5", "-1e300", "1e300", "2147483648", "-2147483649", "9007199254740992",
-      "18446744073709551616"};
+  const std::vector<std::string_view> numbers = {"-1",
+                                                 "0",
+                                                 "1.5",
+                                                 "-1e300",
+                                                 "1e300",
+                                                 "2147483648",
+                                                 "-2147483649",
+                                                 "9007199254740992",
+                                                 "18446744073709551616"};
   const std::vector<std::string_view> others = {R"("1")", "[]", "[1]", "{}", R"("NaN")"};
   for (const Kind& kind : kinds) {
     for (const std::string_view name : kind.names) {

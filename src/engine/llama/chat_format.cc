@@ -191,7 +191,11 @@ struct Formatter::Templates {
                                     const std::string& generation_prompt) {
     if (inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE) return nullptr;
     std::string key = request.jinja;
-    for (const auto& [name, value] : inputs.chat_template_kwargs) key += '\0' + name + value;
+    for (const auto& [name, value] : inputs.chat_template_kwargs) {
+      key += '\0';
+      key += name;
+      key += value;
+    }
     key += '\0' + (inputs.tools.empty() ? std::string() : request.tools_json) + '\0' +
            inputs.json_schema + '\0' + std::to_string(static_cast<int>(inputs.tool_choice));
     auto found = std::find_if(analyses.begin(), analyses.end(),
