@@ -66,7 +66,7 @@ std::string_view RendererTemplate(std::string_view renderer) { return Find(kRend
 std::string_view ParserTemplate(std::string_view parser) { return Find(kParsers, parser); }
 
 std::span<const std::string_view> NamedTemplates() {
-  static const std::vector<std::string_view> files = [] {
+  static const std::vector<std::string_view> kFiles = [] {
     std::vector<std::string_view> all;
     for (const Row& row : kRenderers) all.push_back(row.file);
     for (const Row& row : kParsers) all.push_back(row.file);
@@ -74,7 +74,7 @@ std::span<const std::string_view> NamedTemplates() {
     all.erase(std::unique(all.begin(), all.end()), all.end());
     return all;
   }();
-  return files;
+  return kFiles;
 }
 
 }  // namespace corral::templates
