@@ -218,6 +218,7 @@ class Maker {
     Task task;
     task.kind = Task::Kind::kMerge;
     std::vector<fs::path> inputs;
+    inputs.reserve(parts.size());
     for (const auto& [number, part] : parts) inputs.push_back(part.path);
     Gguf whole{parts.front().second.name, {}, std::nullopt, nullptr};
     CORRAL_TRY(whole.made,
