@@ -248,6 +248,20 @@ void ReadDocuments(Decoder& d, std::vector<std::string>* out) {
   });
 }
 
+// A whole body that names a model: syntax first, then its own fields and those that all such share.
+template <class Request>
+Result<Request> ReadModelBody(std::string_view body, std::string_view go_type,
+                              Fields (*own_fields)(Request&)) {
+  CORRAL_TRY(const std::string_view value, FirstValue(body));
+  Request request;
+  Fields fields = own_fields(request);
+  AddModelFields(&request, &fields);
+  Decoder decoder(value);
+  decoder.ReadStruct(go_type, fields);
+  CORRAL_TRY_STATUS(decoder.status());
+  return request;
+}
+
 }  // namespace
 
 Result<std::string> DecodeMedia(std::string_view text) {
@@ -316,65 +330,43 @@ Result<ChatRequest> ReadChatRequest(std::string_view body) {
 }
 
 Result<EmbedRequest> ReadEmbedRequest(std::string_view body) {
-  CORRAL_TRY(const std::string_view value, FirstValue(body));
-  EmbedRequest request;
-  Fields fields = {{"input", [&](Decoder& d) { ReadInput(d, &request); }},
-                   TrueUnlessFalse("truncate", &request.truncate),
-                   Into("dimensions", &request.dimensions)};
-  AddModelFields(&request, &fields);
-  Decoder decoder(value);
-  decoder.ReadStruct("api.EmbedRequest", fields);
-  CORRAL_TRY_STATUS(decoder.status());
-  return request;
+  return ReadModelBody<EmbedRequest>(body, "api.EmbedRequest", [](EmbedRequest& request) -> Fields {
+    return {{"input", [&request](Decoder& d) { ReadInput(d, &request); }},
+            TrueUnlessFalse("truncate", &request.truncate),
+            Into("dimensions", &request.dimensions)};
+  });
 }
 
 Result<EmbeddingsRequest> ReadEmbeddingsRequest(std::string_view body) {
-  CORRAL_TRY(const std::string_view value, FirstValue(body));
-  EmbeddingsRequest request;
-  Fields fields = {Into("prompt", &request.prompt)};
-  AddModelFields(&request, &fields);
-  Decoder decoder(value);
-  decoder.ReadStruct("api.EmbeddingRequest", fields);
-  CORRAL_TRY_STATUS(decoder.status());
-  return request;
+  return ReadModelBody<EmbeddingsRequest>(
+      body, "api.EmbeddingRequest",
+      [](EmbeddingsRequest& request) -> Fields { return {Into("prompt", &request.prompt)}; });
 }
 
 Result<RerankRequest> ReadRerankRequest(std::string_view body) {
-  CORRAL_TRY(const std::string_view value, FirstValue(body));
-  RerankRequest request;
-  Fields fields = {Into("query", &request.query),
-                   {"documents", [&](Decoder& d) { ReadDocuments(d, &request.documents); }},
-                   Into("top_n", &request.top_n),
-                   Into("return_documents", &request.returns_documents),
-                   TrueUnlessFalse("truncate", &request.truncate)};
-  AddModelFields(&request, &fields);
-  Decoder decoder(value);
-  decoder.ReadStruct("api.RerankRequest", fields);
-  CORRAL_TRY_STATUS(decoder.status());
-  return request;
+  return ReadModelBody<RerankRequest>(
+      body, "api.RerankRequest", [](RerankRequest& request) -> Fields {
+        return {Into("query", &request.query),
+                {"documents", [&request](Decoder& d) { ReadDocuments(d, &request.documents); }},
+                Into("top_n", &request.top_n),
+                Into("return_documents", &request.returns_documents),
+                TrueUnlessFalse("truncate", &request.truncate)};
+      });
 }
 
 Result<TokenizeRequest> ReadTokenizeRequest(std::string_view body) {
-  CORRAL_TRY(const std::string_view value, FirstValue(body));
-  TokenizeRequest request;
-  Fields fields = {Into("content", &request.content), Into("add_special", &request.add_special),
-                   TrueUnlessFalse("parse_special", &request.parse_special)};
-  AddModelFields(&request, &fields);
-  Decoder decoder(value);
-  decoder.ReadStruct("api.TokenizeRequest", fields);
-  CORRAL_TRY_STATUS(decoder.status());
-  return request;
+  return ReadModelBody<TokenizeRequest>(
+      body, "api.TokenizeRequest", [](TokenizeRequest& request) -> Fields {
+        return {Into("content", &request.content), Into("add_special", &request.add_special),
+                TrueUnlessFalse("parse_special", &request.parse_special)};
+      });
 }
 
 Result<DetokenizeRequest> ReadDetokenizeRequest(std::string_view body) {
-  CORRAL_TRY(const std::string_view value, FirstValue(body));
-  DetokenizeRequest request;
-  Fields fields = {{"tokens", [&](Decoder& d) { ReadTokens(d, &request.tokens); }}};
-  AddModelFields(&request, &fields);
-  Decoder decoder(value);
-  decoder.ReadStruct("api.DetokenizeRequest", fields);
-  CORRAL_TRY_STATUS(decoder.status());
-  return request;
+  return ReadModelBody<DetokenizeRequest>(
+      body, "api.DetokenizeRequest", [](DetokenizeRequest& request) -> Fields {
+        return {{"tokens", [&request](Decoder& d) { ReadTokens(d, &request.tokens); }}};
+      });
 }
 
 Result<ShowRequest> ReadShowRequest(std::string_view body) {
