@@ -4,8 +4,9 @@
 // Measured, not guessed: the speed of prompt tokens, by the time of the steps so far. With streams
 // running, prompts get a share of the time: a chunk of a bounded length, then steps of the streams
 // alone until these have had theirs. So a stream's longest gap is one chunk, and beside one prompt
-// it takes about twice its time. Without streams a step is only bounded so that a cancel, or a new
-// job, waits for one step. Pure arithmetic: no clock, no llama.cpp. Not thread-safe.
+// it takes little more than twice its time. Without streams a step is only bounded so that a
+// cancel, or a new job, waits for one step. Pure arithmetic: no clock, no llama.cpp. Not
+// thread-safe.
 #pragma once
 
 #include <chrono>

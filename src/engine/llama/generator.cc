@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <numeric>
 #include <utility>
 
 #include "core/host.h"
 #include "core/log.h"
+#include "engine/prompt_order.h"
 
 namespace corral::engine {
 namespace {
@@ -341,29 +343,27 @@ void Generator::AddStreams() {
   }
 }
 
-// Each prompt in turn gets an equal part of the budget; what one leaves goes to the next.
 void Generator::AddPrompts() {
   n_prompt_tokens_ = n_reading_ = 0;
-  std::size_t n_wanted = 0;
+  std::vector<std::size_t> left;
   for (const auto& running : running_) {
-    if (!running->IsReading()) continue;
-    ++n_reading_;
-    n_wanted += running->target().size() - running->sequence.tokens.size();
+    left.push_back(running->IsReading() ? running->target().size() - running->sequence.tokens.size()
+                                        : 0);
+    n_reading_ += left.back() > 0 ? 1 : 0;
   }
+  const std::size_t n_wanted = std::accumulate(left.begin(), left.end(), std::size_t{0});
   int budget = budget_.PromptTokens(
       n_stream_tokens_, n_reading_,
       static_cast<int>(std::min<std::size_t>(n_wanted, static_cast<std::size_t>(n_cells_))),
       batch_.room());
-  int n_left = n_reading_;
-  ++first_prompt_;
-  for (std::size_t k = 0; k < running_.size() && budget > 0; ++k) {
-    Running& running = *running_[(first_prompt_ + k) % running_.size()];
-    if (!running.IsReading()) continue;
+  if (budget == 0) return;
+  for (const std::size_t index : PromptOrder(left, ++n_prompt_steps_)) {
+    if (budget <= 0) break;
+    Running& running = *running_[index];
     const std::vector<Token>& target = running.target();
     const std::size_t done = running.sequence.tokens.size();
-    const auto share = static_cast<std::size_t>(std::max(budget / std::max(n_left--, 1), 1));
     running.stop_at = cache_.NextStop(done, target.size(), Branches(running));
-    const std::size_t n = std::min(running.stop_at - done, share);
+    const std::size_t n = std::min(running.stop_at - done, static_cast<std::size_t>(budget));
     for (std::size_t i = done; i < done + n; ++i) {
       const bool wants_scores = i + 1 == target.size() && running.next < 0;
       const int row = batch_.Add(target[i], i, running.sequence.id, wants_scores);

@@ -4,9 +4,9 @@
 // One step: take what came in, admit waiting jobs to slots, compose one batch (a token of every
 // running stream that has credit, then chunks of prompts), llama_decode, sample, hand out. How much
 // of the prompts a step takes is tuned by measured time (engine/step_budget.h), so that streams
-// never stall long behind one and a cancel waits for one step at most; prompts share it equally. A
-// job whose prompt begins like one that is being evaluated right now waits for that part instead of
-// evaluating it again.
+// never stall long behind one and a cancel waits for one step at most; engine/prompt_order.h says
+// whose. A job whose prompt begins like one that is being evaluated right now waits for that part
+// instead of evaluating it again.
 //
 // Cells: a job is admitted when those that it is expected to need are free, in the order of
 // arrival; it waits else. Where the expectation was too small, the job that came last gives its
@@ -149,9 +149,9 @@ class Generator {
   SequenceCache cache_;
   Batch batch_;
   StepBudget budget_;
-  std::deque<RunningPtr> waiting_;                 // not admitted yet, or without cells again
-  std::vector<RunningPtr> running_;                // in the order of admission
-  std::size_t first_prompt_ = 0;                   // whose prompt is served first: turns each step
+  std::deque<RunningPtr> waiting_;   // not admitted yet, or without cells again
+  std::vector<RunningPtr> running_;  // in the order of admission
+  std::int64_t n_prompt_steps_ = 0;
   int n_stream_tokens_ = 0, n_prompt_tokens_ = 0;  // in the batch
   int n_reading_ = 0;                              // prompts that are being evaluated
   bool has_changed_ =
