@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::chrono::seconds kFirstPause{1};
 constexpr std::chrono::seconds kLongestPause{30};
+constexpr int kMostSilentTries = 10;  // five minutes of the longest pause
 
 void PauseOnClock(std::chrono::nanoseconds duration, const StopToken& stop) {
   Mutex mutex;
@@ -93,6 +94,8 @@ void StartModels::Run(const StopToken& stop) {
 Status StartModels::Pull(const Job& job, const StopToken& stop) {
   if (services_.store.Load(job.name)) return {};
   services_.readiness.WaitFor(job.what, "asking the registry");
+  if (job.last_error.empty())
+    Log(LogLevel::kInfo, "pulling at start", {{"model", job.name.Short()}});
   return surroundings_.pull(job.name, stop, [this, &job](std::string state) {
     services_.readiness.WaitFor(job.what, std::move(state));
   });
@@ -118,11 +121,13 @@ Status StartModels::Load(const Job& job, const StopToken& stop) {
 
 void StartModels::Report(Job& job, const Error& error, std::chrono::seconds pause) {
   services_.readiness.WaitFor(job.what, error.message);
-  // Each cause once: what is waited for may take long.
-  if (job.last_error == error.message) return;
+  if (job.last_error == error.message && ++job.n_silent_tries < kMostSilentTries) return;
   job.last_error = error.message;
-  Log(LogLevel::kWarn, "cannot " + job.what + " at start; trying again until it works",
-      {{"error", error.message}, {"next", FormatGoDuration(pause)}});
+  job.n_silent_tries = 0;
+  std::string message = "cannot " + job.what + " at start; trying again until it works";
+  if (job.verb == Verb::kPull && error.code == Code::kNotFound)
+    message += ". The registry has no such model: is the name in CORRAL_PULL right?";
+  Log(LogLevel::kWarn, message, {{"error", error.message}, {"next", FormatGoDuration(pause)}});
 }
 
 }  // namespace corral::api

@@ -3,8 +3,9 @@
 //
 // It takes the ways of requests: the registry pulls, the store finds the model, the scheduler loads
 // it. Whatever goes wrong is logged and tried again, with growing pauses, until it works or the
-// server stops: a registry may be away, a sidecar may still be pulling. Only a name that is no name
-// is given up, and then the server never gets ready.
+// server stops (each cause once, and again every five minutes, so that it is in the end of a log):
+// a registry may be away, a sidecar may still be pulling. Only a name that is no name is given up,
+// and then the server never gets ready.
 #pragma once
 
 #include <chrono>
@@ -47,6 +48,7 @@ class StartModels {
     models::ModelName name;
     std::string what;  // for Readiness: "pull llama3.2"
     std::string last_error = {};
+    int n_silent_tries = 0;  // that failed like the one before, since the log said so
   };
 
   void Add(Verb verb, const std::string& name);

@@ -104,6 +104,28 @@ TEST_F(StartModelsTest, SaysEachCauseOnce) {
   EXPECT_EQ(log.find("cannot load absent at start", first + 1), std::string::npos) << log;
 }
 
+TEST_F(StartModelsTest, RemindsOfACauseThatLasts) {
+  on_pause_ = [&] {
+    if (pauses_.size() == 11) stop_.RequestStop(StopReason::kShutdown);
+  };
+  ::testing::internal::CaptureStderr();
+  Run({"absent"});
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const auto first = log.find("cannot load absent at start");
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_NE(log.find("cannot load absent at start", first + 1), std::string::npos) << log;
+}
+
+TEST_F(StartModelsTest, AModelThatTheRegistryDoesNotHaveIsAskedForByName) {
+  pull_error_ = Error{Code::kNotFound, "pull model manifest: file does not exist"};
+  on_pause_ = [&] { stop_.RequestStop(StopReason::kShutdown); };
+  ::testing::internal::CaptureStderr();
+  Run({}, {"lama3.2"});
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("is the name in CORRAL_PULL right?"), std::string::npos) << log;
+  EXPECT_EQ(WhyNot(), "not ready: pull lama3.2: pull model manifest: file does not exist");
+}
+
 TEST_F(StartModelsTest, NeverGetsReadyForWhatIsNoName) {
   Run({"a b"});
   EXPECT_EQ(WhyNot(), "not ready: load a b: not a name of a model");

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <system_error>
 
 #include "core/log.h"
@@ -22,9 +21,11 @@ std::filesystem::path Existing(std::filesystem::path path) {
   return path;
 }
 
+// No blocks or no inodes left. A file system without either (/proc) is not full.
 bool IsFull(const std::filesystem::path& path) {
   struct statvfs facts {};
-  return ::statvfs(path.c_str(), &facts) == 0 && facts.f_bavail == 0;
+  if (::statvfs(path.c_str(), &facts) != 0) return false;
+  return (facts.f_blocks > 0 && facts.f_bavail == 0) || (facts.f_files > 0 && facts.f_favail == 0);
 }
 
 std::string HowToOwn() {
@@ -38,6 +39,10 @@ std::string HowToOwn() {
 std::string StoreAdvice(const std::string& folder) {
   if (folder.empty()) return "Set HOME, or OLLAMA_MODELS to the folder of the models.";
   const std::filesystem::path existing = Existing(folder);
+  std::error_code error;
+  if (!std::filesystem::is_directory(existing, error)) {
+    return existing.string() + " is not a folder: set OLLAMA_MODELS (or the mount) to one.";
+  }
   const std::string where =
       "The models folder is " + folder + ", and this server is user " + Me() + ". ";
   if (::access(existing.c_str(), W_OK) != 0 && errno == EROFS) {
@@ -51,9 +56,21 @@ std::string StoreAdvice(const std::string& folder) {
 }
 
 std::string ListenAdvice(const Error& error, const Host& host) {
-  if (error.code != Code::kAlreadyExists) return {};
-  return "Another program has port " + std::to_string(host.port) +
-         ": stop it, or set OLLAMA_HOST (or OLLAMA_PORT) to a free one.";
+  const std::string port = std::to_string(host.port);
+  switch (error.code) {
+    case Code::kAlreadyExists:
+      return "Another program has port " + port +
+             ": stop it, or set OLLAMA_HOST (or OLLAMA_PORT) to a free one.";
+    case Code::kInvalidArgument:
+      return host.host +
+             " is no address of this machine: set OLLAMA_HOST to one that is, or to 0.0.0.0 for "
+             "all.";
+    case Code::kForbidden:
+      return "User " + Me() + " may not listen on port " + port +
+             ": set OLLAMA_HOST (or OLLAMA_PORT) to one above 1023.";
+    default:
+      return {};
+  }
 }
 
 void WarnIfReadOnly(const std::string& folder) {
@@ -64,6 +81,14 @@ void WarnIfReadOnly(const std::string& folder) {
       "are refused. " +
           (is_mount ? std::string("The file system is read-only.") : HowToOwn()),
       {{"models", folder}, {"user", Me()}});
+}
+
+void WarnIfNoWorker(const std::filesystem::path& program) {
+  if (::access(program.c_str(), X_OK) == 0) return;
+  Log(LogLevel::kWarn,
+      "the program that runs models is not there or not executable: none will load. Install "
+      "corral-worker, or set CORRAL_WORKER to its path",
+      {{"program", program.string()}});
 }
 
 }  // namespace corral::app

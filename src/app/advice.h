@@ -3,6 +3,7 @@
 // users.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "core/result.h"
@@ -18,5 +19,7 @@ std::string ListenAdvice(const Error& error, const Host& host);
 // Logs a warning, with what to do, if `folder` can be read and not written: models are served from
 // it and none is added.
 void WarnIfReadOnly(const std::string& folder);
+// Logs a warning, with what to do, if this program cannot be run: no model will load then.
+void WarnIfNoWorker(const std::filesystem::path& program);
 
 }  // namespace corral::app

@@ -1,7 +1,6 @@
 #include "app/rooms.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -14,16 +13,6 @@ namespace {
 constexpr int kAutoLoadedModels = 3;  // Ollama's 3 x max(GPUs, 1) for a machine without GPUs
 constexpr std::uint64_t kAutoContext = 4096;
 constexpr std::chrono::seconds kWorkerGrace{2};
-
-// corral-worker lies beside this program, or installed in ../lib/corral, unless a setting says
-// otherwise.
-std::filesystem::path WorkerProgram(const Settings& settings) {
-  if (!settings.worker.empty()) return settings.worker;
-  std::error_code error;
-  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  const auto installed = folder.parent_path() / "lib" / "corral" / "corral-worker";
-  return std::filesystem::exists(installed, error) ? installed : folder / "corral-worker";
-}
 
 scheduler::Options SchedulerOptions(const Settings& settings) {
   scheduler::Options options;
@@ -48,6 +37,14 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
 }
 
 }  // namespace
+
+std::filesystem::path WorkerProgram(const Settings& settings) {
+  if (!settings.worker.empty()) return settings.worker;
+  std::error_code error;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const auto installed = folder.parent_path() / "lib" / "corral" / "corral-worker";
+  return std::filesystem::exists(installed, error) ? installed : folder / "corral-worker";
+}
 
 Result<std::unique_ptr<Rooms>> Rooms::Make(const Settings& settings) {
   CORRAL_TRY(auto store, models::Store::Open(settings.models, StoreOptionsOf(settings)));

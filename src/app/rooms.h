@@ -2,6 +2,7 @@
 // command line's own server (local_server.h) share.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 #include "api/readiness.h"
@@ -14,6 +15,10 @@
 #include "worker/task.h"
 
 namespace corral::app {
+
+// The program that holds models: beside this one, or installed in ../lib/corral, unless a setting
+// says otherwise. It need not be there.
+std::filesystem::path WorkerProgram(const Settings& settings);
 
 // Ends workers and transfers when it ends, in that order. Neither movable nor copyable: the
 // services refer to it.

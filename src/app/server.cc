@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -92,6 +93,11 @@ int Failed(const Error& error, const std::string& advice = {}) {
   return 1;
 }
 
+// What an orchestrator asks every few seconds: it would bury the lines that matter.
+bool IsProbe(std::string_view path) {
+  return path == "/healthz" || path == "/readyz" || path == "/metrics";
+}
+
 // What runs beside the server from its start on, and ends with it.
 class StartJobs {
  public:
@@ -135,6 +141,7 @@ int RunServer() {
   auto rooms = Rooms::Make(settings);
   if (!rooms) return Failed(rooms.error(), StoreAdvice(settings.models));
   WarnIfReadOnly(settings.models);
+  WarnIfNoWorker(WorkerProgram(settings));
 
   api::RequestMetrics request_metrics((*rooms)->metrics());
   const api::Services services = (*rooms)->services();
@@ -151,7 +158,7 @@ int RunServer() {
   options.on_access = [&request_metrics](const http::Request& request, int status,
                                          std::chrono::nanoseconds took) {
     request_metrics.Observe(request.path, status, took);
-    Log(LogLevel::kInfo, "request",
+    Log(IsProbe(request.path) ? LogLevel::kDebug : LogLevel::kInfo, "request",
         {{"method", request.method},
          {"path", request.path},
          {"status", status},

@@ -172,7 +172,8 @@ class Server {
 
 // Binds and serves. An empty address, 0.0.0.0 and :: are all interfaces, IPv4 and IPv6 (as Go
 // listens); a name is resolved here, IPv4 first. Errors: kAlreadyExists "listen tcp
-// 127.0.0.1:11434: bind: address already in use", kIo.
+// 127.0.0.1:11434: bind: address already in use", kInvalidArgument (no address of this machine),
+// kForbidden (a port that this user may not have), kIo.
 Result<std::unique_ptr<Server>> Start(ServerOptions options, Router router);
 
 }  // namespace corral::http

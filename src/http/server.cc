@@ -74,7 +74,7 @@ Result<BindAddress> Resolve(asio::io_context& io, const ServerOptions& options) 
   tcp::resolver resolver(io);
   const auto found = resolver.resolve(address, std::to_string(options.port), error);
   if (error || found.empty()) {
-    return Fail(Code::kIo, "listen tcp: lookup " + address + ": no such host");
+    return Fail(Code::kInvalidArgument, "listen tcp: lookup " + address + ": no such host");
   }
   const auto is_v4 = [](const auto& entry) { return entry.endpoint().address().is_v4(); };
   const auto v4 = std::find_if(found.begin(), found.end(), is_v4);
@@ -100,6 +100,19 @@ error_code Listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool i
   acceptor.listen(kBacklog, error);
   if (!error) acceptor.non_blocking(true, error);
   return error;
+}
+
+Code ListenCode(const error_code& error) {
+  switch (error.value()) {
+    case EADDRINUSE:
+      return Code::kAlreadyExists;
+    case EADDRNOTAVAIL:
+      return Code::kInvalidArgument;
+    case EACCES:
+      return Code::kForbidden;
+    default:
+      return Code::kIo;
+  }
 }
 
 // Unsent bytes that the kernel holds for one connection: a slow reader is felt after this many, not
@@ -207,9 +220,8 @@ Status BeastServer::Bind(const ServerOptions& options) {
     error = Listen(*acceptor_, {bind.ip, options.port}, false, &step);
   }
   if (error) {
-    const Code code = error == asio::error::address_in_use ? Code::kAlreadyExists : Code::kIo;
-    return Fail(code, "listen tcp " + bind.as_asked + ": " + std::string(step) + ": " +
-                          LowerFirst(error.message()));
+    return Fail(ListenCode(error), "listen tcp " + bind.as_asked + ": " + std::string(step) + ": " +
+                                       LowerFirst(error.message()));
   }
   endpoint_ = acceptor_->local_endpoint(error);
   if (error) return Fail(Code::kIo, "listen tcp " + bind.as_asked + ": " + error.message());

@@ -363,18 +363,19 @@ TEST(HttpAnswers, APortInUseIsSaidInGosWords) {
   EXPECT_EQ(third.error().message, second.error().message);
 }
 
-TEST(HttpAnswers, AnAddressThatIsNotOursOrNoNameIsAnIoError) {
+TEST(HttpAnswers, AnAddressThatIsNotOursOrNoNameIsAWrongOne) {
   http::ServerOptions options;
   options.port = 0;
   options.address = "192.0.2.1";
   const auto foreign = http::Start(options, http::Router());
   ASSERT_FALSE(foreign);
-  EXPECT_EQ(foreign.error().code, Code::kIo);
+  EXPECT_EQ(foreign.error().code, Code::kInvalidArgument);
   EXPECT_EQ(foreign.error().message,
             "listen tcp 192.0.2.1:0: bind: cannot assign requested address");
   options.address = "no-such-host.invalid";
   const auto unknown = http::Start(options, http::Router());
   ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, Code::kInvalidArgument);
   EXPECT_EQ(unknown.error().message, "listen tcp: lookup no-such-host.invalid: no such host");
 }
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -173,14 +174,46 @@ def upload_leniently(server, path):
         return digest, None
 
 
-class Port(unittest.TestCase):
-    def test_a_port_in_use_is_said_and_the_other_server_goes_on(self):
+class Start(unittest.TestCase):
+    """A server that cannot start says in its last lines what is wrong and what to do, and ends with 1."""
+
+    def last_words(self, beside, **variables):
+        done = subprocess.run([corral_binary(), "serve"], env={**beside.environment(), **variables}, capture_output=True, text=True,
+                              timeout=20, stdin=subprocess.DEVNULL)
+        self.assertEqual(1, done.returncode, done)
+        return done.stderr.splitlines()[-2:]
+
+    def test_what_is_wrong_is_in_the_last_lines_and_the_other_server_goes_on(self):
         with Server() as first:
-            second = subprocess.run([corral_binary(), "serve"], env=first.environment(), capture_output=True, text=True, timeout=20,
-                                    stdin=subprocess.DEVNULL)
-            self.assertEqual(1, second.returncode, second)
-            self.assertIn(f"listen tcp 127.0.0.1:{first.port}: bind: address already in use", second.stderr)
+            for variables, error, advice in (
+                    ({}, f"listen tcp 127.0.0.1:{first.port}: bind: address already in use", f"Another program has port {first.port}: stop it"),
+                    ({"OLLAMA_HOST": "192.0.2.1"}, "listen tcp 192.0.2.1:11434: bind: cannot assign requested address",
+                     "192.0.2.1 is no address of this machine: set OLLAMA_HOST"),
+                    ({"OLLAMA_HOST": "no-such-host.invalid"}, "listen tcp: lookup no-such-host.invalid: no such host",
+                     "no-such-host.invalid is no address of this machine"),
+                    ({"OLLAMA_MODELS": "/etc/passwd"}, "cannot create the model store in /etc/passwd", "/etc/passwd is not a folder: set OLLAMA_MODELS"),
+                    ({"OLLAMA_MODELS": "/proc/models"}, "the model store in /proc/models", "The models folder is /proc/models")):
+                with self.subTest(variables):
+                    words = self.last_words(first, **variables)
+                    self.assertRegex(words[0], "^Error: .*" + re.escape(error))
+                    self.assertIn(advice, words[1])
+                    self.assertNotIn("disk is full", words[1])
             self.assertEqual("Ollama is running", first.get("/").text)
+
+    def test_a_worker_that_is_not_there_is_a_warning(self):
+        with Server(env={"CORRAL_WORKER": "/no/worker"}) as server:
+            self.assertIn("set CORRAL_WORKER to its path", server.log())
+
+
+class Log(unittest.TestCase):
+    def test_probes_do_not_bury_what_matters(self):
+        with Server() as server:
+            for path in ("/healthz", "/readyz", "/metrics", "/api/version"):
+                self.assertEqual(200, server.get(path).status)
+            server.stop()
+            self.assertIn("path=/api/version", server.log())
+            for path in ("/healthz", "/readyz", "/metrics"):
+                self.assertNotIn(path, server.log())
 
 
 class BadFiles(unittest.TestCase):
