@@ -6,6 +6,7 @@ A page of ours carries its instructions in comments, which a reader of the rende
     <!-- wait: corral -->          before the next block, wait until this container is healthy
     <!-- type: /bye -->            the next block runs in a terminal, and this line is typed at its prompt
     <!-- expect: text -->          the block before must have printed this
+    <!-- folder: name -->          a folder of this name is in the reader's home
     <!-- fresh -->                 clear away all that runs: another way to do the same follows
     <!-- not run: why -->          the next block is not run
 
@@ -46,10 +47,13 @@ def read(text):
             pending, fence = [], []
         elif match := re.match(r"#+ (.*)", line):
             heading = match.group(1).strip()
-        elif match := re.match(r"<!-- ([a-z ]+?)(?:: (.*?))? -->$", line):
+        elif line.startswith("<!--"):
+            match = re.match(r"<!-- ([a-z ]+?)(?:: (.*?))? -->$", line)
+            assert match, f"line {at}: an instruction that cannot be read: {line}"
             if match.group(1) == "expect":
                 blocks[-1].expected.append(match.group(2))
             else:
                 pending.append((match.group(1), match.group(2) or ""))
     assert fence is None, f"an open block: {blocks[-1].line}"
+    assert not pending, f"instructions without a block after them: {pending}"
     return blocks

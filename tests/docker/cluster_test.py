@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Two instances on one volume behind nginx: a rolling restart, a crash, pulls at once, a start that prunes beside a pull.
+"""Several containers: two instances on one volume behind nginx (a rolling restart, a crash, pulls at once, a start that prunes beside
+a pull), and an application with Redis.
 
 nginx's file is the guide's own (guide_test.py) where it is at hand, else that of docs/guide.
 """
@@ -15,9 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import blocks  # noqa: E402
 import guide_test  # noqa: E402
 import lab  # noqa: E402
-from place import PROJECT, in_place, inspect, logs, wait_answer  # noqa: E402
+from place import MODEL, PROJECT, in_place, inspect, logs, wait_answer  # noqa: E402
 
-MODEL = "llama3.2"
 INSTANCES = ("ollama-1", "ollama-2")
 COMPOSE = """
 version: "3.8"
@@ -38,6 +38,25 @@ services:
     container_name: ollama-2
 volumes:
   ollama_shared:
+"""
+APPLICATION = """
+version: "3.8"
+services:
+  corral:
+    image: corral:cpu
+    environment: ["CORRAL_PULL=llama3.2"]
+    healthcheck:
+      test: ["CMD", "corral", "health", "--ready"]
+      interval: 1s
+  redis:
+    image: redis:alpine
+  app:
+    image: corral-test/app
+    ports: ["127.0.0.1:8080:8080"]
+    environment: ["OLLAMA_BASE_URL=http://corral:11434", "OLLAMA_MODEL=llama3.2"]
+    depends_on:
+      corral:
+        condition: service_healthy
 """
 
 
@@ -182,6 +201,15 @@ class Cluster(unittest.TestCase):
             lab.wait_for(lambda: self.answers("ollama-2"), "ollama-2 to be back", 30)
             self.assertIn(MODEL, lab.docker("exec", "ollama-2", "ollama", "list"))
             lab.docker("exec", "ollama-1", "ollama", "rm", MODEL)
+
+
+class Application(unittest.TestCase):
+    @in_place
+    def test_an_application_gets_its_answers_and_keeps_them_in_redis(self):
+        guide_test.build_app("corral-test/app")
+        self.place.write("docker-compose.yml", APPLICATION)
+        self.place.compose("up", "-d", timeout=120)
+        guide_test.check_app(self)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import blocks  # noqa: E402
 import lab  # noqa: E402
-from place import PROJECT, curl, in_place, inspect, logs, wait_answer, wait_healthy  # noqa: E402
+from place import MODEL, PROJECT, ask, curl, in_place, inspect, logs, wait_answer, wait_healthy  # noqa: E402
 
-MODEL = "llama3.2"
 APP = lab.ROOT / "tests/docker/app"
 NOT_RUN = {
     "Prerequisites (1)": "installs packages for a GPU on the host",
@@ -44,7 +43,30 @@ def digests(volume):
 
 
 def records(text):
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """The JSON values in what a block of curl calls printed; the end of one and the begin of the next may share a line."""
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while (at := text.find("{", at)) >= 0:
+        try:
+            value, at = decoder.raw_decode(text, at)
+            found.append(value)
+        except ValueError:
+            at += 1
+    return found
+
+
+def build_app(tag):
+    """The small application that the compose files expect to find."""
+    lab.docker_build(tag, APP)
+
+
+def check_app(test):
+    """It answers at its port, the second time from Redis."""
+    lab.wait_for(lambda: curl("/", port=8080, check=False).startswith("ready"), "the app to answer", 30)
+    first = json.loads(curl("/ask?q=What+is+Docker", port=8080))
+    again = json.loads(curl("/ask?q=What+is+Docker", port=8080))
+    test.assertTrue(first["answer"])
+    test.assertEqual((False, True), (first["cached"], again["cached"]))
+    test.assertEqual(first["answer"], again["answer"])
 
 
 class Guide(unittest.TestCase):
@@ -82,8 +104,8 @@ class Guide(unittest.TestCase):
         for model in models or (MODEL,):
             lab.docker("exec", "ollama", "ollama", "pull", model)
 
-    def answers(self, model=MODEL, **options):
-        answer = json.loads(curl("/api/generate", "-d", json.dumps({"model": model, "prompt": "Hello.", "stream": False}), **options))
+    def answers(self, model=MODEL):
+        answer = ask(model)
         self.assertTrue(answer["done"] and answer["response"], answer)
 
     def fit(self, text):
@@ -208,8 +230,13 @@ class Guide(unittest.TestCase):
         self.start_basic()
         self.pull(MODEL, "codellama")
         output = self.place.sh(self.text("API Endpoints Reference (1)"))
-        self.assertIn('"embedding":[', output)
-        self.assertIn('{"status":"success"}', output)
+        answers = records(output)
+        self.assertEqual([], [answer for answer in answers if "error" in answer])
+        self.assertEqual({"llama3.2:latest", "codellama:latest"}, {row["name"] for row in answers[0]["models"]})
+        self.assertTrue([answer for answer in answers if answer.get("done") and answer.get("response")], "no whole completion")
+        self.assertTrue([answer for answer in answers if answer.get("done") and "message" in answer], "no end of the chat")
+        self.assertTrue([answer for answer in answers if answer.get("embedding")], "no vector")
+        self.assertIn({"status": "success"}, answers)
         self.assertEqual(["llama3.2:latest"], [model["name"] for model in json.loads(curl("/api/tags"))["models"]])
 
     @in_place
@@ -246,16 +273,12 @@ class Guide(unittest.TestCase):
     def test_12_an_application_with_redis(self):
         if not has_fake_gpu():
             self.skipTest("the daemon has no GPU hook")
-        lab.docker_build("your-app:latest", APP)
+        build_app("your-app:latest")
         self.file("docker-compose.yml", "Integration with Application Services (1)", edited="no GPU; an app of the tests")
         self.place.compose("up", "-d")
-        lab.wait_for(lambda: curl("/", port=8080, check=False).startswith("ready"), "the app to answer", 30)
+        lab.wait_for(lambda: lab.run("docker", "exec", "ollama", "corral", "health", check=False).returncode == 0, "the server to answer", 30)
         self.pull()
-        first = json.loads(curl("/ask?q=What+is+Docker", port=8080))
-        again = json.loads(curl("/ask?q=What+is+Docker", port=8080))
-        self.assertTrue(first["answer"])
-        self.assertEqual((False, True), (first["cached"], again["cached"]))
-        self.assertEqual(first["answer"], again["answer"])
+        check_app(self)
 
     def test_99_no_block_is_forgotten(self):
         self.assertEqual([], [name for name in self.blocks if name not in self.done])

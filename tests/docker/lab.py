@@ -132,7 +132,8 @@ def build_image(folder):
     documents = folder / "out-llama/usr/share/doc/corral"  # llama.cpp is inside of corral-worker here
     for place in (binaries, libraries, documents):
         place.mkdir(parents=True)
-    (documents / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
+    for name in ("LICENSE", "THIRD_PARTY_NOTICES.md"):
+        (documents / name).write_bytes((ROOT / name).read_bytes())
     for source, target in ((program, binaries / "corral"), (program.parent / "corral-worker", libraries / "corral-worker")):
         run("strip", "--strip-all", "-o", target, source)
     (binaries / "ollama").symlink_to("corral")

@@ -1,5 +1,6 @@
 """A folder in which a guide is followed: files are written, commands run as a reader would run them, and all is cleared away."""
 import functools
+import json
 import os
 import pathlib
 import pty
@@ -14,6 +15,8 @@ import unittest
 
 import lab
 
+IMAGE = "corral:cpu"  # the image under test (lab.py)
+MODEL = "llama3.2"  # one of those at the test's registry
 PROJECT = "corraltest"  # compose's prefix of volume and network names
 
 
@@ -22,7 +25,10 @@ class Place:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="corral-guide-"))
-        self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": PROJECT, "TERM": "xterm", "DOCKER_CLI_HINTS": "false"}
+        config = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")  # of docker's own plugins
+        self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": PROJECT, "TERM": "xterm", "DOCKER_CLI_HINTS": "false",
+                            "HOME": str(self.folder), "DOCKER_CONFIG": config}
+        (self.folder / ".curlrc").write_text("silent\nshow-error\n")  # a progress meter falls into the middle of answers
         self.texts = []  # what was written and run: names the volumes that may be removed
 
     def __enter__(self):
@@ -124,6 +130,20 @@ def in_terminal(command, typed, folder, environment, timeout):
 # ---- containers
 
 
+def start(*words, name="corral"):
+    lab.docker("run", "-d", "--name", name, "-p", f"127.0.0.1:{lab.PORT}:11434", *words, IMAGE)
+
+
+def status(name="corral"):
+    return inspect(name, "{{.State.Status}}")
+
+
+def last_words(*words, name="corral"):
+    """The exit status of a container that cannot start, and the end of its log."""
+    lab.docker("run", "-d", "--name", name, *words, IMAGE)
+    return int(lab.docker("wait", name, timeout=30)), logs(name, 4)
+
+
 def logs(name, lines=200):
     return lab.docker("logs", "--tail", lines, name, check=False)
 
@@ -142,6 +162,15 @@ def wait_healthy(name, seconds=75):
 
 def curl(path, *words, port=lab.PORT, timeout=120, check=True):
     return lab.run("curl", "-sS", "--fail-with-body", *words, f"http://127.0.0.1:{port}{path}", timeout=timeout, check=check).stdout
+
+
+def ask(model=MODEL, prompt="Hello.", **fields):
+    """The whole answer of the server at the guides' port."""
+    return json.loads(curl("/api/generate", "-d", json.dumps({"model": model, "prompt": prompt, "stream": False, **fields})))
+
+
+def wait_ready(seconds=60):
+    lab.wait_for(lambda: curl("/readyz", check=False).startswith('{"status":"ready"'), "the models to be there", seconds)
 
 
 def wait_answer(port=lab.PORT, seconds=30):
