@@ -113,8 +113,19 @@ struct PromptSource {
       context;  // `context` of an earlier /api/generate: put in front of the rendered prompt
 };
 
+// A LoRA adapter that a job computes with, on top of the model's weights. Its file travels beside
+// the job as a descriptor.
+struct AdapterUse {
+  // A blob, named after its content: files of the same name are the same adapter. A job that names
+  // one twice has the sum of the scales.
+  std::string file;
+  float scale = 1.0F;  // finite; 0 is as good as not named, a negative one works against it
+};
+inline constexpr std::size_t kMostAdapters = 32;  // of a job
+
 struct GenerateJob {
   PromptSource prompt;
+  std::vector<AdapterUse> adapters;
   SamplingOptions sampling;
   std::string format_json;  // "": free text; "\"json\"": any object; else a JSON Schema
   int num_ctx = 4096;       // most tokens of this sequence, prompt and answer
@@ -130,7 +141,8 @@ struct GenerateJob {
 };
 
 struct EmbedJob {
-  std::vector<std::string> texts;
+  std::vector<std::string> texts;  // none: the adapters are loaded, and nothing else
+  std::vector<AdapterUse> adapters;
   // Set: the texts are documents, and each vector is one number, how well its document answers this
   // query, from 0 to 1. Only models with rank pooling can.
   std::optional<std::string> rerank_query;

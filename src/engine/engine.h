@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/files.h"
 #include "core/job.h"
 #include "core/result.h"
 
@@ -21,8 +22,10 @@ namespace corral::engine {
 struct ModelFiles {
   int model = -1;
   std::vector<int> projectors;
-  std::vector<int> adapters;
 };
+
+// The open files of a job's adapters, in the order of the job's list.
+using AdapterFiles = std::vector<UniqueFd>;
 
 using EventSink = std::function<void(JobId, JobEvent)>;
 
@@ -31,8 +34,10 @@ class Engine {
   virtual ~Engine() = default;  // ends what runs with kCancelled, joins
 
   virtual ModelFacts facts() const = 0;
-  virtual void Submit(JobId id, GenerateJob job) = 0;
-  virtual void Submit(JobId id, EmbedJob job) = 0;
+  // An adapter is loaded with the first job that names it, and kept for others; one that cannot be
+  // loaded is the end of its job: kCorrupt, kNoMemory.
+  virtual void Submit(JobId id, GenerateJob job, AdapterFiles adapters) = 0;
+  virtual void Submit(JobId id, EmbedJob job, AdapterFiles adapters) = 0;
   virtual void Submit(JobId id, TokenJob job) = 0;
   virtual void Cancel(JobId id) = 0;
   virtual void AddCredit(JobId id, int pieces) = 0;

@@ -32,6 +32,19 @@ std::vector<std::string> Words(const std::string& text) {
   return words;
 }
 
+bool IsGguf(int fd) {
+  char magic[4] = {};
+  return ::pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+         std::string_view(magic, sizeof(magic)) == "GGUF";
+}
+
+Status CheckAdapters(const AdapterFiles& adapters) {
+  for (const UniqueFd& file : adapters) {
+    if (!IsGguf(file.get())) return Fail(Code::kCorrupt, "unable to load adapter: not a GGUF file");
+  }
+  return {};
+}
+
 class FakeEngine final : public Engine {
  public:
   FakeEngine(EngineConfig config) : config_(std::move(config)), thread_([this] { Run(); }) {}
@@ -57,8 +70,19 @@ class FakeEngine final : public Engine {
     return facts;
   }
 
-  void Submit(JobId id, GenerateJob job) override {
-    std::string text = job.prompt.text;
+  void Submit(JobId id, GenerateJob job, AdapterFiles adapters) override {
+    if (const Status status = CheckAdapters(adapters); !status) {
+      config_.sink(id, status.error());
+      return;
+    }
+    std::string text;
+    for (const AdapterUse& adapter : job.adapters) {
+      if (adapter.scale == 0) continue;
+      std::ostringstream word;
+      word << adapter.file.substr(adapter.file.rfind('/') + 1) << '*' << adapter.scale << ' ';
+      text += word.str();
+    }
+    text += job.prompt.text;
     for (const ChatMessage& message : job.prompt.messages) text += " " + message.content;
     {
       const std::lock_guard lock(mutex_);
@@ -74,7 +98,11 @@ class FakeEngine final : public Engine {
     event_.notify_all();
   }
 
-  void Submit(JobId id, EmbedJob job) override {
+  void Submit(JobId id, EmbedJob job, AdapterFiles adapters) override {
+    if (const Status status = CheckAdapters(adapters); !status) {
+      config_.sink(id, status.error());
+      return;
+    }
     Embeddings result;
     if (job.rerank_query) {  // the share of the query's words that a document has
       for (const std::string& text : job.texts) {
@@ -257,11 +285,7 @@ class FakeEngine final : public Engine {
 }  // namespace
 
 Result<std::unique_ptr<Engine>> MakeFakeEngine(const ModelFiles& files, EngineConfig config) {
-  char magic[4] = {};
-  if (::pread(files.model, magic, sizeof(magic), 0) != sizeof(magic) ||
-      std::string_view(magic, 4) != "GGUF") {
-    return Fail(Code::kCorrupt, "unable to load model: not a GGUF file");
-  }
+  if (!IsGguf(files.model)) return Fail(Code::kCorrupt, "unable to load model: not a GGUF file");
   if (config.on_progress && !config.on_progress(1.0F))
     return Fail(Code::kCancelled, "the load was ended");
   return std::make_unique<FakeEngine>(std::move(config));

@@ -31,8 +31,7 @@ class FakeEngineTest : public testing::Test {
     EngineConfig config;
     config.sink = [this](JobId id, JobEvent event) { heard_.Push(Heard{id, std::move(event)}); };
     config.initial_credit = 4;
-    auto engine =
-        MakeFakeEngine({.model = model.get(), .projectors = {}, .adapters = {}}, std::move(config));
+    auto engine = MakeFakeEngine({.model = model.get(), .projectors = {}}, std::move(config));
     ASSERT_TRUE(engine) << engine.error().message;
     engine_ = std::move(*engine);
   }
@@ -54,8 +53,25 @@ GenerateJob Say(std::string text, int n) {
   return job;
 }
 
+TEST_F(FakeEngineTest, SaysWhichAdaptersAJobHas) {
+  GenerateJob job = Say("one two", 3);
+  job.adapters = {{"a", 0.5F}, {"b", 0}, {"c", 1}};
+  AdapterFiles files;
+  for (int i = 0; i < 3; ++i) files.push_back(FileWith("GGUF"));
+  engine_->Submit(JobId{1}, job, std::move(files));
+  std::string text;
+  for (Heard heard = Next(); !IsLast(heard.event); heard = Next())
+    text += std::get<Piece>(heard.event).text;
+  EXPECT_EQ(text, "a*0.5 c*1 one");
+
+  files.clear();
+  for (int i = 0; i < 3; ++i) files.push_back(FileWith("none"));
+  engine_->Submit(JobId{2}, job, std::move(files));
+  EXPECT_EQ(std::get<Error>(Next().event).code, Code::kCorrupt);
+}
+
 TEST_F(FakeEngineTest, RepeatsTheWordsOfThePrompt) {
-  engine_->Submit(JobId{1}, Say("one two", 3));
+  engine_->Submit(JobId{1}, Say("one two", 3), {});
   std::string text;
   for (;;) {
     Heard heard = Next();
@@ -72,16 +88,16 @@ TEST_F(FakeEngineTest, RepeatsTheWordsOfThePrompt) {
 }
 
 TEST_F(FakeEngineTest, StopsSayingAnythingWithoutCredit) {
-  engine_->Submit(JobId{1}, Say("a", 6));
+  engine_->Submit(JobId{1}, Say("a", 6), {});
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(std::holds_alternative<Piece>(Next().event));
-  engine_->Submit(JobId{2}, Say("", 1));
+  engine_->Submit(JobId{2}, Say("", 1), {});
   EXPECT_EQ(Next().id, JobId{2}) << "job 1 has no credit left";
   engine_->AddCredit(JobId{1}, 10);
   EXPECT_EQ(Next().id, JobId{1});
 }
 
 TEST_F(FakeEngineTest, EndsACancelledJobOnce) {
-  engine_->Submit(JobId{1}, Say("#hang", 1));
+  engine_->Submit(JobId{1}, Say("#hang", 1), {});
   engine_->Cancel(JobId{1});
   const Heard heard = Next();
   ASSERT_TRUE(std::holds_alternative<Error>(heard.event));
@@ -92,7 +108,7 @@ TEST_F(FakeEngineTest, EndsACancelledJobOnce) {
 
 TEST(FakeEngine, RefusesAFileThatIsNoModel) {
   const UniqueFd model = FileWith("GGML");
-  const auto engine = MakeFakeEngine({.model = model.get(), .projectors = {}, .adapters = {}}, {});
+  const auto engine = MakeFakeEngine({.model = model.get(), .projectors = {}}, {});
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().code, Code::kCorrupt);
 }

@@ -47,13 +47,14 @@ int StepBudget::PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_m
                                                                                            : 0;
 }
 
-void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting,
-                      Seconds took) {
+void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting, Seconds took,
+                      int n_streams_waiting) {
   if (took.count() <= 0) return;
   if (n_prompt_tokens == 0) {
     stream_step_ = stream_step_.count() <= 0 ? took : (1 - kNew) * stream_step_ + kNew * took;
     credit_ =
-        std::min(credit_ + Share(n_stream_tokens, n_prompts_waiting) * took, kChunkBesideStreams);
+        std::min(credit_ + Share(n_stream_tokens + n_streams_waiting, n_prompts_waiting) * took,
+                 kChunkBesideStreams);
     return;
   }
   // What the streams' tokens of this step took is theirs.
@@ -64,7 +65,8 @@ void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_wa
     prompt_tokens_per_s_ =
         prompt_tokens_per_s_ <= 0 ? speed : (1 - kNew) * prompt_tokens_per_s_ + kNew * speed;
   }
-  if (n_stream_tokens > 0) credit_ = std::max(credit_ - of_prompts, -kChunkBesideStreams);
+  if (n_stream_tokens + n_streams_waiting > 0)
+    credit_ = std::max(credit_ - of_prompts, -kChunkBesideStreams);
 }
 
 }  // namespace corral::engine

@@ -22,8 +22,10 @@ class StepBudget {
   // themselves.
   int PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_most) const;
 
-  // A step of so many tokens of streams and of prompts took that long.
-  void Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting, Seconds took);
+  // A step of so many tokens of streams and of prompts took that long. `n_streams_waiting`: streams
+  // that could not take part.
+  void Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting, Seconds took,
+            int n_streams_waiting = 0);
 
  private:
   double Share(int n_streams, int n_prompts) const;

@@ -461,8 +461,6 @@ class LoadCheck {
         ".attn_output.weight",   ".ffn_gate.weight",      ".ffn_up.weight",
         ".ffn_down.weight",      ".ffn_gate_exps.weight", ".ffn_up_exps.weight",
         ".ffn_down_exps.weight", ".ffn_gate_inp.weight",  "position_embd.weight"};
-    constexpr std::array<std::string_view, 7> kNoWeights = {"Q8_1", "Q8_K", "I8", "I16",
-                                                            "I32",  "I64",  "F64"};
     for (const TensorInfo& tensor : info_.tensors) {
       const std::string_view name = tensor.name;
       const std::string_view type = FindTensorType(tensor.type)->name;
@@ -470,9 +468,7 @@ class LoadCheck {
                              name.ends_with("rope_freqs.weight") || name == "token_types.weight";
       const bool is_matrix = std::any_of(kMatrices.begin(), kMatrices.end(),
                                          [&](std::string_view end) { return name.ends_with(end); });
-      const bool is_no_weight =
-          std::find(kNoWeights.begin(), kNoWeights.end(), type) != kNoWeights.end();
-      if ((is_vector && type != "F32") || (is_matrix && is_no_weight)) {
+      if ((is_vector && type != "F32") || (is_matrix && !IsMatrixType(tensor.type))) {
         return Refuse("tensor '" + tensor.name + "' cannot be of type " + std::string(type));
       }
     }

@@ -131,6 +131,11 @@ Result<Info> ReadFd(int fd, const ReadOptions& options = {});
 // `info` comes from Read with the default limits or larger ones. Errors: kCorrupt.
 Status CheckLoadable(const Info& info);
 
+// Whether libllama can put the LoRA adapter on the model, without an abort: its kind, architecture
+// and types, and for each tensor of the model that it changes two factors that fit. Includes
+// CheckLoadable of the adapter; `model` has passed its own. Errors: kCorrupt.
+Status CheckAdapter(const Info& adapter, const Info& model);
+
 // "F16" for ggml_type 1; "unknown" otherwise.
 std::string TensorTypeName(std::uint32_t ggml_type);
 

@@ -85,6 +85,14 @@ std::string TensorTypeName(std::uint32_t ggml_type) {
   return std::string(type == nullptr ? "unknown" : type->name);
 }
 
+bool IsMatrixType(std::uint32_t ggml_type) {
+  constexpr std::array<std::string_view, 7> kOthers = {"Q8_1", "Q8_K", "I8", "I16",
+                                                       "I32",  "I64",  "F64"};
+  const TensorType* type = FindTensorType(ggml_type);
+  return type != nullptr && type->is_loadable &&
+         std::find(kOthers.begin(), kOthers.end(), type->name) == kOthers.end();
+}
+
 std::string_view ValueTypeName(ValueType type) {
   switch (type) {
     case ValueType::kUint8:

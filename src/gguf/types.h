@@ -22,6 +22,10 @@ struct TensorType {
 // Null for a number that is no type, or a type that was removed from the format.
 const TensorType* FindTensorType(std::uint32_t ggml_type);
 
+// Whether a matrix of this type can be multiplied: integers, doubles and the types of intermediate
+// results cannot.
+bool IsMatrixType(std::uint32_t ggml_type);
+
 // "Q4_K_M" for 15; "unknown" otherwise. 0 (F32) has a name here; Info::FileType() treats it as
 // absent.
 std::string_view FileTypeName(std::uint64_t file_type);

@@ -288,7 +288,6 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
   launch.program = options_.worker_program;
   launch.model = request.model;
   launch.projectors = request.projectors;
-  launch.adapters = request.adapters;
   launch.model_name = request.name;
   launch.options.is_vocab_only = request.is_vocab_only;
   launch.options.num_ctx = NumCtx(request);
@@ -469,7 +468,7 @@ void LocalScheduler::Evict(Entry& entry, std::chrono::milliseconds grace) {
 bool LocalScheduler::CanServe(const Entry& entry, const ModelRequest& request) const {
   if (request.is_vocab_only) return true;
   const ModelRequest& loaded = entry.loaded_for;
-  if (request.adapters != loaded.adapters || request.projectors != loaded.projectors) return false;
+  if (request.projectors != loaded.projectors) return false;
   if (request.num_ctx) {
     // An engine that gave less than it was asked for would give no more the next time.
     const int have = std::max(NumCtx(loaded), entry.facts.n_ctx_seq);

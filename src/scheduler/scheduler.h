@@ -33,9 +33,10 @@ struct ModelRequest {
   std::string digest;           // hex of the manifest, shown by ps
   std::filesystem::path model;  // GGUF blob: the key. Tags that share it share a worker
   std::vector<std::filesystem::path> projectors;
-  std::vector<std::filesystem::path> adapters;
-  std::int64_t file_bytes = 0;  // of all these files: the first guess of the memory needed
-  int n_ctx_train = 0;          // 0: unknown
+  // Of all files, those of adapters too, which travel with the jobs and decide nothing here: the
+  // first guess of the memory needed.
+  std::int64_t file_bytes = 0;
+  int n_ctx_train = 0;  // 0: unknown
   bool is_embedding = false;
   // TokenJobs only: any worker with this model serves it, else one that reads no weights. Such
   // workers are not shown by Loaded and make no model go; as many as models may be loaded.

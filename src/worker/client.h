@@ -30,24 +30,23 @@ struct Launch {
   std::filesystem::path program;  // corral-worker
   std::filesystem::path model;    // GGUF; opened here, the child gets the descriptor
   std::vector<std::filesystem::path> projectors;
-  std::vector<std::filesystem::path> adapters;
   std::string model_name;  // for logs only
   LoadOptions options;
 };
 
 using Job = std::variant<GenerateJob, EmbedJob, TokenJob>;
 
-// Hears one job. Called on the handle's reader thread (or on the caller's, if Submit finds the
-// worker gone).
+// Hears one job. Called on the handle's reader thread; on the caller's, if Submit finds the worker
+// gone; on the writer thread, if an adapter's file cannot be opened.
 using EventSink = std::function<void(JobEvent)>;
 
 class Worker {
  public:
   virtual ~Worker() = default;
 
-  // Sends the job. `sink` hears any number of Pieces and then exactly one last event, whatever
-  // happens: also when the worker is gone (Code::kInternal, Ollama's text for a runner that
-  // stopped).
+  // Sends the job, with the files of its adapters. `sink` hears any number of Pieces and then
+  // exactly one last event, whatever happens: also when the worker is gone (Code::kInternal,
+  // Ollama's text for a runner that stopped).
   virtual JobId Submit(Job job, EventSink sink) = 0;
   // Asks for the job's end; the last event is then Error{kCancelled}. Unknown ids are ignored.
   virtual void Cancel(JobId job) = 0;

@@ -25,13 +25,13 @@ class Host {
   Host(const engine::EngineFactory& factory, const TaskFunction& run_task)
       : factory_(factory),
         run_task_(run_task),
+        reader_(kSocketFd, /*takes_files=*/true),
         outbox_(
             kSocketFd, [this] { SendCounters(); }, [] { ::_exit(0); }) {}
 
   int Run() {
-    FrameReader reader(kSocketFd);
     for (;;) {
-      auto frame = reader.Next();
+      auto frame = reader_.Next();
       if (!frame) {
         Log(LogLevel::kError, "cannot read a frame", {{"error", frame.error().message}});
         ::_exit(1);
@@ -63,8 +63,8 @@ class Host {
     loader_ =
         std::jthread([this, frame = std::move(frame)] { Send(TaskEndFrame{RunTask(frame)}); });
   }
-  void On(GenerateFrame frame) { Submit(frame.job, std::move(frame.body)); }
-  void On(EmbedFrame frame) { Submit(frame.job, std::move(frame.body)); }
+  void On(GenerateFrame frame) { SubmitWithFiles(frame.job, std::move(frame.body)); }
+  void On(EmbedFrame frame) { SubmitWithFiles(frame.job, std::move(frame.body)); }
   void On(TokenFrame frame) { Submit(frame.job, std::move(frame.body)); }
   void On(CancelFrame frame) {
     if (is_loaded_) engine_->Cancel(frame.job);
@@ -84,13 +84,23 @@ class Host {
   }
 
   template <class Job>
-  void Submit(JobId id, Job job) {
+  void SubmitWithFiles(JobId id, Job job) {
+    auto files = reader_.TakeFiles(job.adapters.size());
+    if (!files) {
+      Log(LogLevel::kError, "cannot read a frame", {{"error", files.error().message}});
+      ::_exit(1);
+    }
+    Submit(id, std::move(job), *std::move(files));
+  }
+
+  template <class Job, class... Files>
+  void Submit(JobId id, Job job, Files... files) {
     if (!is_loaded_) {
       Send(JobErrorFrame{id, {Code::kInternal, "the model is not loaded"}});
       return;
     }
     ++n_jobs_;
-    engine_->Submit(id, std::move(job));
+    engine_->Submit(id, std::move(job), std::move(files)...);
   }
 
   void Load(const LoadFrame& load) {
@@ -98,7 +108,6 @@ class Host {
     int fd = kFirstFileFd;
     files.model = fd++;
     for (std::uint32_t i = 0; i < load.n_projectors; ++i) files.projectors.push_back(fd++);
-    for (std::uint32_t i = 0; i < load.n_adapters; ++i) files.adapters.push_back(fd++);
 
     EnterSandbox({});
     engine::EngineConfig config;
@@ -193,6 +202,7 @@ class Host {
 
   const engine::EngineFactory& factory_;
   const TaskFunction& run_task_;
+  FrameReader reader_;  // of the main thread
   std::atomic<bool> is_loaded_{false};
   std::atomic<bool> is_stopping_{false};
   std::atomic<int> n_jobs_{0};

@@ -49,7 +49,6 @@ Status ProcessWorker::Start(const Launch& launch) {
 
   std::vector<std::filesystem::path> paths = {launch.model};
   paths.insert(paths.end(), launch.projectors.begin(), launch.projectors.end());
-  paths.insert(paths.end(), launch.adapters.begin(), launch.adapters.end());
   std::vector<UniqueFd> files;
   std::vector<int> descriptors;
   for (const auto& path : paths) {
@@ -67,9 +66,8 @@ Status ProcessWorker::Start(const Launch& launch) {
   load.build = BuildCheck();
   load.options = launch.options;
   load.n_projectors = static_cast<std::uint32_t>(launch.projectors.size());
-  load.n_adapters = static_cast<std::uint32_t>(launch.adapters.size());
   load.model_name = launch.model_name;
-  outbox_.TryPush(EncodeFrame(load));
+  outbox_.TryPush({.bytes = EncodeFrame(load)});
   if (stall_.count() > 0) stalled_at_ = std::chrono::steady_clock::now() + stall_;
   writer_ = std::jthread([this] { Write(); });
   reader_ = std::jthread([this] { Read(); });
@@ -93,22 +91,29 @@ JobId ProcessWorker::Submit(Job job, EventSink sink) {
     sink(Error{Code::kInternal, std::string(kStopped)});
     return id;
   }
-  std::string bytes;
+  Outgoing outgoing;
+  outgoing.job = id;
+  const auto add_files = [&outgoing](const std::vector<AdapterUse>& adapters) {
+    for (const AdapterUse& adapter : adapters) outgoing.files.emplace_back(adapter.file);
+  };
   if (auto* generate = std::get_if<GenerateJob>(&job)) {
-    bytes = EncodeFrame(GenerateFrame{id, std::move(*generate)});
+    add_files(generate->adapters);
+    outgoing.bytes = EncodeFrame(GenerateFrame{id, std::move(*generate)});
   } else if (auto* embed = std::get_if<EmbedJob>(&job)) {
-    bytes = EncodeFrame(EmbedFrame{id, std::move(*embed)});
+    add_files(embed->adapters);
+    outgoing.bytes = EncodeFrame(EmbedFrame{id, std::move(*embed)});
   } else {
-    bytes = EncodeFrame(TokenFrame{id, std::move(std::get<TokenJob>(job))});
+    outgoing.bytes = EncodeFrame(TokenFrame{id, std::move(std::get<TokenJob>(job))});
   }
-  const bool is_too_large = bytes.size() > kMaxPayload;
+  const bool is_too_large =
+      outgoing.bytes.size() > kMaxPayload || outgoing.files.size() > kMostAdapters;
   PushResult pushed = PushResult::kFull;
   {
     const std::lock_guard lock(mutex_);
     const auto added = jobs_.find(id);
     if (added == jobs_.end()) return id;  // the worker died meanwhile and the reader has answered
     if (!is_too_large && outbox_.Size() < kWaitingFrames)
-      pushed = outbox_.TryPush(std::move(bytes));
+      pushed = outbox_.TryPush(std::move(outgoing));
     if (pushed == PushResult::kPushed) return id;
     jobs_.erase(added);
   }
@@ -127,15 +132,15 @@ void ProcessWorker::Cancel(JobId job) {
     const std::lock_guard lock(mutex_);
     if (!jobs_.contains(job)) return;
   }
-  outbox_.TryPush(EncodeFrame(CancelFrame{job}));
+  outbox_.TryPush({.bytes = EncodeFrame(CancelFrame{job})});
 }
 
 void ProcessWorker::AddCredit(JobId job, int pieces) {
-  outbox_.TryPush(EncodeFrame(CreditFrame{job, pieces}));
+  outbox_.TryPush({.bytes = EncodeFrame(CreditFrame{job, pieces})});
 }
 
 void ProcessWorker::SetSharers(int n_sharers) {
-  outbox_.TryPush(EncodeFrame(SharersFrame{n_sharers}));
+  outbox_.TryPush({.bytes = EncodeFrame(SharersFrame{n_sharers})});
 }
 
 ModelFacts ProcessWorker::facts() const {
@@ -154,7 +159,7 @@ void ProcessWorker::Stop(std::chrono::milliseconds grace) {
     is_stopping_ = true;
     kill_at_ = std::min(kill_at_, std::chrono::steady_clock::now() + grace);
   }
-  if (grace.count() > 0) outbox_.TryPush(EncodeFrame(StopFrame{}));
+  if (grace.count() > 0) outbox_.TryPush({.bytes = EncodeFrame(StopFrame{})});
   const std::uint64_t one = 1;
   if (wake_.is_valid()) (void)!::write(wake_.get(), &one, sizeof(one));
 }
@@ -218,9 +223,24 @@ bool ProcessWorker::ReadFrames(FrameReader& frames) {
 }
 
 void ProcessWorker::Write() {
-  while (const auto bytes = outbox_.Pop()) {
-    if (!WriteAll(socket_.get(), *bytes)) return;  // the reader sees the same end
+  while (const auto frame = outbox_.Pop()) {
+    if (!Send(*frame)) return;  // the reader sees the same end
   }
+}
+
+Status ProcessWorker::Send(const Outgoing& frame) {
+  std::vector<UniqueFd> files;
+  std::vector<int> descriptors;
+  for (const auto& path : frame.files) {
+    auto file = OpenForReading(path);
+    if (!file) {  // the end of this job and of no other
+      Deliver(frame.job, std::move(file).error().Within("unable to load adapter"));
+      return {};
+    }
+    descriptors.push_back(file->get());
+    files.push_back(*std::move(file));
+  }
+  return WriteWithFiles(socket_.get(), frame.bytes, descriptors);
 }
 
 bool ProcessWorker::Handle(Frame frame) {

@@ -45,8 +45,14 @@ class ProcessWorker final : public Worker {
   void Stop(std::chrono::milliseconds grace) override;
 
  private:
+  struct Outgoing {
+    std::string bytes;                              // of a frame
+    JobId job{};                                    // that the files are for
+    std::vector<std::filesystem::path> files = {};  // opened where they are sent: a disk may wait
+  };
   void Read();
   void Write();
+  Status Send(const Outgoing& frame);
   // Takes in what has come. False, as in Handle: the conversation is over.
   bool ReadFrames(FrameReader& frames);
   bool Handle(Frame frame);
@@ -64,7 +70,7 @@ class ProcessWorker final : public Worker {
   pid_t pid_ = -1;
   UniqueFd socket_;  // written by the writer, read by the reader
   UniqueFd wake_;    // eventfd: the reader looks at its deadlines again
-  BoundedQueue<std::string> outbox_;
+  BoundedQueue<Outgoing> outbox_;
 
   std::atomic<bool> is_alive_{false};
   std::atomic<bool> has_ended_{false};

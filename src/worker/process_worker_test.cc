@@ -220,6 +220,38 @@ TEST_F(ProcessWorkerTest, EndsWhenItsServerIsGone) {
   EXPECT_EQ(::kill(pid, 0), -1);
 }
 
+TEST_F(ProcessWorkerTest, HandsTheFilesOfAdaptersToTheWorker) {
+  std::ofstream(folder_ / "one") << "GGUF";
+  std::ofstream(folder_ / "two") << "GGUF";
+  const auto worker = StartLoaded();
+  GenerateJob job = Say("a", 3);
+  job.adapters = {{folder_ / "one", 1}, {folder_ / "two", -0.5F}};
+  worker->Submit(job, Sink());
+  std::string text;
+  for (JobEvent event = Next(); !IsLast(event); event = Next()) text += std::get<Piece>(event).text;
+  EXPECT_EQ(text, "one*1 two*-0.5 a");
+  EmbedJob embed;
+  embed.adapters = {{folder_ / "one", 1}};
+  worker->Submit(embed, Sink());
+  EXPECT_TRUE(std::holds_alternative<Embeddings>(Last()));
+}
+
+TEST_F(ProcessWorkerTest, AJobWhoseAdapterIsBadOrGoneEndsAloneWithAnError) {
+  const auto worker = StartLoaded();
+  GenerateJob job = Say("a", 1);
+  job.adapters = {{folder_ / "gone", 1}};
+  worker->Submit(job, Sink());
+  EXPECT_EQ(std::get<Error>(Last()).code, Code::kNotFound);
+  job.adapters = {{folder_ / "broken.gguf", 1}};
+  worker->Submit(job, Sink());
+  EXPECT_EQ(std::get<Error>(Last()).code, Code::kCorrupt);
+  job.adapters.resize(kMostAdapters + 1);
+  worker->Submit(job, Sink());
+  EXPECT_EQ(std::get<Error>(Last()).code, Code::kTooLarge);
+  worker->Submit(Say("a", 1), Sink());
+  EXPECT_TRUE(std::holds_alternative<Finish>(Last()));
+}
+
 TEST_F(ProcessWorkerTest, AnswersEveryJobOnceWhileWorkersDieUnderLoad) {
   for (int round = 0; round < 4; ++round) {
     const auto worker = StartLoaded();

@@ -43,13 +43,17 @@ void Describe(Archive& a, PromptSource& v) {
     v.think, v.context);
 }
 template <class Archive>
+void Describe(Archive& a, AdapterUse& v) {
+  a(v.file, v.scale);
+}
+template <class Archive>
 void Describe(Archive& a, GenerateJob& v) {
-  a(v.prompt, v.sampling, v.format_json, v.num_ctx, v.truncate, v.shift, v.logprobs, v.top_logprobs,
-    v.want_context, v.render_only, v.is_chat, v.prefix_salt);
+  a(v.prompt, v.adapters, v.sampling, v.format_json, v.num_ctx, v.truncate, v.shift, v.logprobs,
+    v.top_logprobs, v.want_context, v.render_only, v.is_chat, v.prefix_salt);
 }
 template <class Archive>
 void Describe(Archive& a, EmbedJob& v) {
-  a(v.texts, v.rerank_query, v.num_ctx, v.truncate, v.normalize);
+  a(v.texts, v.adapters, v.rerank_query, v.num_ctx, v.truncate, v.normalize);
 }
 template <class Archive>
 void Describe(Archive& a, TokenJob& v) {
@@ -104,7 +108,7 @@ namespace {
 
 template <class Archive>
 void Describe(Archive& a, LoadFrame& v) {
-  a(v.build, v.options, v.n_projectors, v.n_adapters, v.model_name);
+  a(v.build, v.options, v.n_projectors, v.model_name);
 }
 template <class Archive>
 void Describe(Archive& a, GenerateFrame& v) {
@@ -233,6 +237,29 @@ Result<Frame> DecodeFrame(std::uint8_t kind, std::string_view payload) {
 }
 
 namespace {
+// As read(2); the descriptors that came along are added to `files`.
+ssize_t ReceiveWithFiles(int socket, char* bytes, std::size_t size, std::deque<UniqueFd>* files) {
+  iovec part{bytes, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostAdapters * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  if (n < 0) return n;
+  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
+       head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= head->cmsg_len; at += sizeof(int)) {
+      int file = -1;
+      std::memcpy(&file, reinterpret_cast<const char*>(head) + at, sizeof(file));
+      files->emplace_back(file);
+    }
+  }
+  return n;
+}
+
 std::uint32_t PayloadSize(std::string_view head) {
   std::uint32_t size = 0;
   std::memcpy(&size, head.data(), sizeof(size));
@@ -253,12 +280,24 @@ Result<std::optional<Frame>> FrameReader::Take() {
   return std::optional<Frame>(std::move(frame));
 }
 
+Result<std::vector<UniqueFd>> FrameReader::TakeFiles(std::size_t n_files) {
+  if (n_files > files_.size())
+    return Fail(Code::kCorrupt, "a frame came without the files that it needs");
+  std::vector<UniqueFd> taken;
+  for (; n_files > 0; --n_files) {
+    taken.push_back(std::move(files_.front()));
+    files_.pop_front();
+  }
+  return taken;
+}
+
 Result<bool> FrameReader::Fill() {
   buffer_.erase(0, std::exchange(taken_, 0));
   if (buffer_.capacity() > kKeptBuffer && buffer_.size() < kReadBytes) buffer_.shrink_to_fit();
   for (;;) {
     char chunk[kReadBytes];
-    const ssize_t n = ::read(fd_, chunk, sizeof(chunk));
+    const ssize_t n = takes_files_ ? ReceiveWithFiles(fd_, chunk, sizeof(chunk), &files_)
+                                   : ::read(fd_, chunk, sizeof(chunk));
     if (n > 0) {
       buffer_.append(chunk, static_cast<std::size_t>(n));
       return true;
@@ -278,6 +317,29 @@ Result<std::optional<Frame>> FrameReader::Next() {
     CORRAL_TRY(const bool is_open, Fill());
     if (!is_open) return std::optional<Frame>();
   }
+}
+
+Status WriteWithFiles(int socket, std::string_view bytes, std::span<const int> files) {
+  CORRAL_CHECK(files.size() <= kMostAdapters && !bytes.empty(), "more files than a frame may have");
+  if (files.empty()) return WriteAll(socket, bytes);
+  iovec part{const_cast<char*>(bytes.data()), bytes.size()};  // sendmsg only reads
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostAdapters * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(files.size_bytes());
+  cmsghdr* head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(files.size_bytes());
+  std::memcpy(CMSG_DATA(head), files.data(), files.size_bytes());
+  ssize_t n = -1;
+  do {
+    n = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return Fail(ErrnoError(errno, "write a frame"));
+  return WriteAll(socket, bytes.substr(static_cast<std::size_t>(n)));
 }
 
 Status WriteAll(int fd, std::string_view bytes) {

@@ -7,11 +7,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
+#include "core/files.h"
 #include "core/job.h"
 #include "core/result.h"
 #include "core/task.h"
@@ -19,7 +23,7 @@
 namespace corral::worker {
 
 inline constexpr int kSocketFd = 3;  // in the worker
-// The GGUF; then projectors, then adapters. Of a task: its inputs, then its output.
+// The GGUF; then projectors. Of a task: its inputs, then its output.
 inline constexpr int kFirstFileFd = 4;
 
 // Server to worker.
@@ -27,9 +31,9 @@ struct LoadFrame {
   std::uint32_t build = 0;
   LoadOptions options;
   std::uint32_t n_projectors = 0;
-  std::uint32_t n_adapters = 0;
   std::string model_name;
 };
+// Descriptors come along with the frame of a job, one for each of its adapters.
 struct GenerateFrame {
   JobId job{};
   GenerateJob body;
@@ -123,7 +127,9 @@ inline constexpr std::uint32_t kMaxPayload = 512U << 20;
 // middle of one), kIo.
 class FrameReader {
  public:
-  explicit FrameReader(int fd) : fd_(fd) {}
+  // `takes_files`: `fd` is a socket, and descriptors come along with the bytes. Otherwise a
+  // descriptor that the other side sends is closed by the kernel.
+  explicit FrameReader(int fd, bool takes_files = false) : fd_(fd), takes_files_(takes_files) {}
   // Blocks for the next frame. nullopt: the other side closed.
   Result<std::optional<Frame>> Next();
 
@@ -133,14 +139,21 @@ class FrameReader {
   Result<std::optional<Frame>> Take();
   // Reads once; blocks only if the descriptor has nothing. False: the other side closed.
   Result<bool> Fill();
+  // The files that came with the frame that was taken last. Call it for each frame that has some,
+  // before the next frame. Errors: kCorrupt (fewer came).
+  Result<std::vector<UniqueFd>> TakeFiles(std::size_t n_files);
 
  private:
   int fd_;
-  std::string buffer_;     // received
-  std::size_t taken_ = 0;  // bytes at its beginning that are decoded already
+  bool takes_files_;
+  std::deque<UniqueFd> files_;  // received, of frames that are not taken yet
+  std::string buffer_;          // received
+  std::size_t taken_ = 0;       // bytes at its beginning that are decoded already
 };
 
 // Blocks until all is written. Errors: kIo (the other side is gone).
 Status WriteAll(int fd, std::string_view bytes);
+// The same to a socket, with copies of up to kMostAdapters descriptors.
+Status WriteWithFiles(int socket, std::string_view bytes, std::span<const int> files);
 
 }  // namespace corral::worker

@@ -1,6 +1,7 @@
 #include "worker/protocol.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <random>
@@ -149,6 +150,51 @@ TEST(FrameReader, TakesWhatIsWholeWithoutReading) {
   EXPECT_TRUE(*reader.Take());
   left.Reset();
   EXPECT_FALSE(*reader.Fill());
+}
+
+// A file with these bytes, open.
+UniqueFd FileWith(const std::string& bytes) {
+  UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
+  EXPECT_EQ(::write(file.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  return file;
+}
+
+TEST(FrameReader, HandsOutTheFilesOfEachFrame) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  UniqueFd left(pair[0]);
+  const UniqueFd right(pair[1]);
+  constexpr int kFrames = 20;
+  std::jthread writer([&] {
+    for (int i = 0; i < kFrames; ++i) {
+      GenerateFrame frame;
+      // Every third one is longer than a socket takes at once.
+      frame.body.prompt.text = std::string(i % 3 == 0 ? std::size_t{1} << 20 : 10, 'x');
+      frame.body.adapters.resize(static_cast<std::size_t>(i) % 4);
+      std::vector<UniqueFd> files;
+      std::vector<int> descriptors;
+      for (std::size_t k = 0; k < frame.body.adapters.size(); ++k) {
+        files.push_back(FileWith(std::to_string(i * 10 + static_cast<int>(k))));
+        descriptors.push_back(files.back().get());
+      }
+      EXPECT_TRUE(WriteWithFiles(left.get(), EncodeFrame(frame), descriptors));
+    }
+    left.Reset();
+  });
+  FrameReader reader(right.get(), /*takes_files=*/true);
+  for (int i = 0; i < kFrames; ++i) {
+    auto frame = reader.Next();
+    ASSERT_TRUE(frame && *frame);
+    const auto files = reader.TakeFiles(std::get<GenerateFrame>(**frame).body.adapters.size());
+    ASSERT_TRUE(files);
+    ASSERT_EQ(files->size(), static_cast<std::size_t>(i) % 4);
+    for (std::size_t k = 0; k < files->size(); ++k) {
+      char bytes[8] = {};
+      EXPECT_GT(::pread((*files)[k].get(), bytes, sizeof(bytes), 0), 0);
+      EXPECT_EQ(std::string(bytes), std::to_string(i * 10 + static_cast<int>(k)));
+    }
+  }
+  EXPECT_EQ(reader.TakeFiles(1).error().code, Code::kCorrupt);
 }
 
 TEST(FrameReader, SaysThatAFrameWasCut) {

@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "api/native/adapters.h"
 #include "api/native/handlers.h"
 #include "api/native/serve.h"
 
@@ -20,15 +21,23 @@ http::Task<Answer<Embedded>> EmbedTexts(http::Exchange& exchange, const Services
                                         std::vector<std::string> texts, bool truncate) {
   Result<ResolvedOptions> options = ResolveOptions(model->params, request.options);
   if (!options) co_return Refuse(Failure(std::move(options).error()));
+  Answer<std::vector<AdapterUse>> adapters =
+      co_await FindAdapters(exchange, services, request, model);
+  if (!adapters) co_return Refuse(std::move(adapters).error());
   scheduler::ModelRequest asked =
       ToModelRequest(std::move(model), *options, request.keep_alive, services.settings.go_template);
   Answer<scheduler::Lease> lease = co_await AcquireLease(exchange, services, std::move(asked));
   if (!lease) co_return Refuse(std::move(lease).error());
   Embedded out;
   out.load_time = Elapsed(exchange);
-  if (texts.empty()) co_return out;
+  if (texts.empty()) {
+    Answer<void> done = co_await LoadAdapters(exchange, *std::move(lease), *std::move(adapters));
+    if (!done) co_return Refuse(std::move(done).error());
+    co_return out;
+  }
 
   EmbedJob job;
+  job.adapters = *std::move(adapters);
   job.texts = std::move(texts);
   job.num_ctx = lease->num_ctx();
   job.truncate = truncate;

@@ -2,6 +2,7 @@
 // GenerateHandler, ChatHandler).
 #include <utility>
 
+#include "api/native/adapters.h"
 #include "api/native/handlers.h"
 #include "api/native/serve.h"
 #include "templates/template.h"
@@ -87,14 +88,20 @@ http::Task<Answer<void>> Generate(const Services& services, http::Exchange& exch
     }
   }
 
+  Answer<std::vector<AdapterUse>> adapters =
+      co_await FindAdapters(exchange, services, request, *model);
+  if (!adapters) co_return Refuse(std::move(adapters).error());
   Answer<Loaded> loaded = co_await Load(exchange, services, *model, request, *std::move(options));
   if (!loaded) co_return Refuse(std::move(loaded).error());
   if (is_load) {
-    loaded->lease.Release();
+    Answer<void> done =
+        co_await LoadAdapters(exchange, std::move(loaded->lease), *std::move(adapters));
+    if (!done) co_return done;
     co_await SendJson(exchange, ShortAnswer(recorder, "load"));
     co_return Answer<void>{};
   }
   GenerateJob job = MakeJob(request, loaded->options, loaded->lease.num_ctx());
+  job.adapters = *std::move(adapters);
   job.want_context = !request.is_raw;
   job.prefix_salt = PrefixSalt(services.settings, exchange.request());
   job.prompt = GeneratePrompt(request, **model, setting);
@@ -128,14 +135,20 @@ http::Task<Answer<void>> Chat(const Services& services, http::Exchange& exchange
       co_return checked;
   }
 
+  Answer<std::vector<AdapterUse>> adapters =
+      co_await FindAdapters(exchange, services, request, *model);
+  if (!adapters) co_return Refuse(std::move(adapters).error());
   Answer<Loaded> loaded = co_await Load(exchange, services, *model, request, *std::move(options));
   if (!loaded) co_return Refuse(std::move(loaded).error());
   if (is_load) {
-    loaded->lease.Release();
+    Answer<void> done =
+        co_await LoadAdapters(exchange, std::move(loaded->lease), *std::move(adapters));
+    if (!done) co_return done;
     co_await SendJson(exchange, ShortAnswer(recorder, "load"));
     co_return Answer<void>{};
   }
   GenerateJob job = MakeJob(request, loaded->options, loaded->lease.num_ctx());
+  job.adapters = *std::move(adapters);
   job.is_chat = true;
   job.prefix_salt = PrefixSalt(services.settings, exchange.request());
   job.prompt = ChatPrompt(request, **model, setting);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "api/json_writer.h"
@@ -253,6 +255,25 @@ void Decoder::Read(std::int64_t* out, std::string_view go_type) {
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (error != std::errc() || end != number.data() + number.size()) {
     if (!remembered_) remembered_ = WrongType("number " + std::string(number), go_type);
+    return;
+  }
+  *out = value;
+}
+
+void Decoder::Read(float* out) {
+  static constexpr std::string_view kGoType = "float32";
+  if (kind() == JsonKind::kNull) {
+    TakeToken();
+    return;
+  }
+  if (kind() != JsonKind::kNumber) {
+    SkipWrongType(kGoType);
+    return;
+  }
+  const std::string number(TakeNumber());
+  const auto value = static_cast<float>(std::strtod(number.c_str(), nullptr));
+  if (!std::isfinite(value)) {
+    if (!remembered_) remembered_ = WrongType("number " + number, kGoType);
     return;
   }
   *out = value;

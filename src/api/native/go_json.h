@@ -71,6 +71,7 @@ class Decoder {
   void Read(std::int64_t* out, std::string_view go_type = "int");
   void Read(int* out);
   void Read(std::optional<std::int64_t>* out);
+  void Read(float* out);  // what a float32 cannot hold is an error
 
   // The value's text as it stands; Peek leaves the cursor on it.
   std::string_view ReadRaw();

@@ -169,5 +169,23 @@ TEST(Decoder, StopsAtTooManyElements) {
   EXPECT_EQ(TypeError(body + "]}"), "too many elements in an array");
 }
 
+TEST(Decoder, ReadsFloatsAsGoReadsAFloat32) {
+  const auto read = [](std::string_view text) {
+    Decoder decoder(text);
+    float value = 7;
+    const JsonField field = {"x", [&](Decoder& at) { at.Read(&value); }};
+    decoder.ReadStruct("api.T", std::span(&field, 1));
+    return decoder.status() ? std::to_string(value) : decoder.status().error().message;
+  };
+  EXPECT_EQ(read(R"({"x":0.5})"), "0.500000");
+  EXPECT_EQ(read(R"({"x":-3})"), "-3.000000");
+  EXPECT_EQ(read(R"({"x":1e-400})"), "0.000000");
+  EXPECT_EQ(read(R"({"x":null})"), "7.000000");
+  EXPECT_EQ(read(R"({"x":1e39})"),
+            "json: cannot unmarshal number 1e39 into Go struct field T.x of type float32");
+  EXPECT_EQ(read(R"({"x":"1"})"),
+            "json: cannot unmarshal string into Go struct field T.x of type float32");
+}
+
 }  // namespace
 }  // namespace corral::api

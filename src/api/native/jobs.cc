@@ -249,7 +249,6 @@ scheduler::ModelRequest ToModelRequest(std::shared_ptr<const models::Model> mode
   request.digest = model->manifest.digest;
   request.model = model->gguf;
   request.projectors = model->projectors;
-  request.adapters = model->adapters;
   for (const models::Layer& layer : model->manifest.layers) {
     const std::string_view kind = layer.Kind();
     if (kind == "model" || kind == "projector" || kind == "adapter")

@@ -166,10 +166,35 @@ void ReadTools(Decoder& d, std::string* out) {
   if (!tools.empty()) *out = tools + ']';
 }
 
+AdapterChoice ReadChoice(Decoder& d) {
+  AdapterChoice choice;
+  if (d.kind() == JsonKind::kObject) {
+    const Fields fields = {Into("name", &choice.name), Into("scale", &choice.scale)};
+    d.ReadStruct("api.Adapter", fields);
+  } else {
+    d.Read(&choice.name, "api.Adapter");
+  }
+  return choice;
+}
+
+void ReadAdapters(Decoder& d, std::optional<std::vector<AdapterChoice>>* out) {
+  out->reset();
+  if (d.kind() == JsonKind::kNull) {
+    d.ReadRaw();
+    return;
+  }
+  std::vector<AdapterChoice> choices;
+  if (d.ReadArray("[]api.Adapter",
+                  [&](Decoder& element) { choices.push_back(ReadChoice(element)); })) {
+    *out = std::move(choices);
+  }
+}
+
 void AddModelFields(ModelParts* parts, Fields* fields) {
   fields->push_back(Into("model", &parts->model));
   fields->push_back({"keep_alive", [parts](Decoder& d) { ReadKeepAlive(d, &parts->keep_alive); }});
   fields->push_back({"options", [parts](Decoder& d) { ReadOptions(d, &parts->options); }});
+  fields->push_back({"adapters", [parts](Decoder& d) { ReadAdapters(d, &parts->adapters); }});
 }
 
 // A *bool that is true when absent.

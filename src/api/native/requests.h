@@ -21,11 +21,18 @@
 
 namespace corral::api {
 
+// One of a request's `adapters`, as sent.
+struct AdapterChoice {
+  std::string name;
+  float scale = 1.0F;
+};
+
 // What generate, chat, embed and embeddings share.
 struct ModelParts {
   std::string model;                                   // as sent
   std::optional<std::chrono::nanoseconds> keep_alive;  // nanoseconds::max(): for ever
   OptionMap options;
+  std::optional<std::vector<AdapterChoice>> adapters;  // nullopt: the model's own
 };
 
 // What generate and chat share.

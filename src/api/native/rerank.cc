@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "api/native/adapters.h"
 #include "api/native/handlers.h"
 #include "api/native/serve.h"
 
@@ -33,6 +34,9 @@ http::Task<Answer<Ranking>> Rank(const Services& services, http::Exchange& excha
   }
   Result<ResolvedOptions> options = ResolveOptions((*model)->params, request.options);
   if (!options) co_return Refuse(Failure(std::move(options).error()));
+  Answer<std::vector<AdapterUse>> adapters =
+      co_await FindAdapters(exchange, services, request, *model);
+  if (!adapters) co_return Refuse(std::move(adapters).error());
   scheduler::ModelRequest asked = ToModelRequest(*std::move(model), *options, request.keep_alive,
                                                  services.settings.go_template);
   Answer<scheduler::Lease> lease = co_await AcquireLease(exchange, services, std::move(asked));
@@ -43,6 +47,7 @@ http::Task<Answer<Ranking>> Rank(const Services& services, http::Exchange& excha
   ranking.model = request.model;
   if (request.returns_documents) ranking.documents = request.documents;
   EmbedJob job;
+  job.adapters = *std::move(adapters);
   job.rerank_query = std::move(request.query);
   job.texts = std::move(request.documents);
   job.num_ctx = lease->num_ctx();

@@ -13,7 +13,7 @@ std::chrono::duration<double> ProcessorTime() {
 
 }  // namespace
 
-Cores::Step Cores::Decode(llama_context* context, const llama_batch& batch) {
+Cores::Step Cores::Decode(llama_context* context, const llama_batch& batch, bool is_typical) {
   const std::lock_guard turn(turn_);
   const int n_threads = threads();
   if (llama_n_threads(context) != n_threads || llama_n_threads_batch(context) != n_threads)
@@ -25,7 +25,8 @@ Cores::Step Cores::Decode(llama_context* context, const llama_batch& batch) {
   const auto end = std::chrono::steady_clock::now();
   step.took = end - begin;
   const std::lock_guard lock(mutex_);
-  if (step.code == 0) tuner_.Note(end, batch.n_tokens, step.took, ProcessorTime() - cpu);
+  if (step.code == 0 && is_typical)
+    tuner_.Note(end, batch.n_tokens, step.took, ProcessorTime() - cpu);
   return step;
 }
 

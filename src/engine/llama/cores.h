@@ -24,8 +24,15 @@ class Cores {
   // `is_fixed`: the user has said how many threads.
   Cores(int n_threads, bool is_fixed) : tuner_(n_threads, is_fixed) {}
 
-  // Waits for its turn. Throws what llama_decode throws.
-  Step Decode(llama_context* context, const llama_batch& batch);
+  // Waits for its turn. Throws what llama_decode throws. `is_typical`: it says how fast this
+  // machine computes; not one that prepares the context for other adapters first, on one thread.
+  Step Decode(llama_context* context, const llama_batch& batch, bool is_typical = true);
+  // Runs `work` while nothing is computed, in its turn: for what every llama_decode reads.
+  template <class Work>
+  void WhilePaused(Work&& work) {
+    const std::lock_guard turn(turn_);
+    work();
+  }
   // See ThreadTuner.
   void SetSharers(int n_sharers);
   int threads() const;

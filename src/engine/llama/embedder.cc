@@ -52,10 +52,12 @@ Status Normalize(std::vector<float>* vector, bool to_unit_length) {
 
 }  // namespace
 
-Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores)
+Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores,
+                   Adapters& adapters)
     : model_(model),
       config_(config),
       cores_(cores),
+      adapters_(adapters),
       n_ctx_(std::max(1, model.n_ctx_train() > 0
                              ? std::min(config.options.num_ctx, model.n_ctx_train())
                              : config.options.num_ctx)),
@@ -72,10 +74,10 @@ void Embedder::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Embedder::Submit(JobId id, EmbedJob job, StopToken stop) {
+void Embedder::Submit(JobId id, EmbedJob job, AdapterFiles adapters, StopToken stop) {
   {
     const std::lock_guard lock(mutex_);
-    items_.push_back({id, std::move(job), std::move(stop)});
+    items_.push_back({id, std::move(job), std::move(adapters), std::move(stop)});
   }
   event_.notify_all();
 }
@@ -105,7 +107,7 @@ void Embedder::Run() {
     lock.unlock();
     Result<Embeddings> embeddings = Fail(Code::kCancelled, "");
     try {
-      embeddings = Embed(item.job, item.stop);
+      embeddings = Embed(item.job, item.files, item.stop);
     } catch (const std::exception&
                  error) {  // of llama.cpp's, or no memory: this job's end and no other's
       embeddings =
@@ -146,6 +148,7 @@ void Embedder::AnswerStopped() {
 Status Embedder::MakeContext(std::size_t n_tokens) {
   if (context_ && n_tokens <= static_cast<std::size_t>(n_cells_)) return {};
   context_.reset();
+  applied_.Forget();
   llama_context_params params = model_.ContextParams();
   params.embeddings = true;
   params.kv_unified = true;
@@ -173,7 +176,7 @@ Status Embedder::MakeContext(std::size_t n_tokens) {
   params.n_batch = static_cast<std::uint32_t>(n_batch);
   params.n_ubatch = params.n_batch;
   try {
-    context_.reset(llama_init_from_model(model_.model(), params));
+    cores_.WhilePaused([&] { context_.reset(llama_init_from_model(model_.model(), params)); });
   } catch (const std::exception& error) {
     return Fail(Code::kNoMemory,
                 std::string("unable to create a context for embeddings: ") + error.what());
@@ -293,7 +296,8 @@ Result<std::vector<std::vector<Token>>> Embedder::TokenizePairs(const EmbedJob& 
 Status Embedder::DecodeLocked(llama_batch& batch) {
   int code = -1;
   try {
-    code = cores_.Decode(context_.get(), batch).code;
+    const bool has_changed_adapters = applied_.Apply(context_.get(), set_);
+    code = cores_.Decode(context_.get(), batch, !has_changed_adapters).code;
   } catch (const std::exception& error) {
     return Fail(Code::kInternal,
                 std::string("an error was encountered while running the model: ") + error.what());
@@ -359,7 +363,10 @@ Result<std::vector<float>> Embedder::ReadCausal(const std::vector<Token>& text,
   return mean;
 }
 
-Result<Embeddings> Embedder::Embed(const EmbedJob& job, const StopToken& stop) {
+Result<Embeddings> Embedder::Embed(const EmbedJob& job, const AdapterFiles& files,
+                                   const StopToken& stop) {
+  CORRAL_TRY(set_, adapters_.Get(job.adapters, files));
+  if (job.texts.empty()) return Embeddings{};
   // A reranker gives one score for a pair, and no vector.
   const bool is_reranker = model_.pooling() == PoolingType::kRank;
   if (is_reranker != job.rerank_query.has_value()) {

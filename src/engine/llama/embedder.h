@@ -19,6 +19,7 @@
 #include "core/job.h"
 #include "core/stop.h"
 #include "engine/engine.h"
+#include "engine/llama/adapters.h"
 #include "engine/llama/cores.h"
 #include "engine/llama/loaded_model.h"
 
@@ -26,14 +27,14 @@ namespace corral::engine {
 
 class Embedder {
  public:
-  Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores);
+  Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores, Adapters& adapters);
   ~Embedder() { Stop(); }
 
   // Ends what waits with kCancelled and joins the thread; nothing may be submitted afterwards.
   // Idempotent.
   void Stop();
 
-  void Submit(JobId id, EmbedJob job, StopToken stop);
+  void Submit(JobId id, EmbedJob job, AdapterFiles adapters, StopToken stop);
   // A StopToken of a job has stopped: look at once, or after the batch that is being computed.
   void Wake();
   // Texts of prompt tokens evaluated so far.
@@ -44,12 +45,13 @@ class Embedder {
   struct Item {
     JobId id;
     EmbedJob job;
+    AdapterFiles files;
     StopToken stop;
   };
   void Run();
   void AnswerStopped();  // jobs that are waiting and were cancelled
   // Errors: kInvalidArgument, kNoMemory, kInternal, kCancelled.
-  Result<Embeddings> Embed(const EmbedJob& job, const StopToken& stop);
+  Result<Embeddings> Embed(const EmbedJob& job, const AdapterFiles& files, const StopToken& stop);
   // Pooling happens in llama.cpp, over whole texts.
   bool PoolsInside() const {
     return model_.is_encoder_only() || model_.pooling() == PoolingType::kRank;
@@ -74,10 +76,13 @@ class Embedder {
   const LoadedModel& model_;
   const EngineConfig& config_;
   Cores& cores_;
-  ContextPtr context_;  // the thread's own
-  int n_cells_ = 0;     // of context_
-  const int n_ctx_;     // most tokens of a text, as loaded
-  const int n_batch_;   // tokens of a batch where pooling happens here
+  Adapters& adapters_;
+  ContextPtr context_;  // the thread's own, as the next two
+  AppliedAdapters applied_;
+  AdapterSetPtr set_;  // of the job
+  int n_cells_ = 0;    // of context_
+  const int n_ctx_;    // most tokens of a text, as loaded
+  const int n_batch_;  // tokens of a batch where pooling happens here
 
   mutable std::mutex mutex_;
   std::condition_variable event_;

@@ -314,8 +314,40 @@ void Generator::ComposeBatch() {
     running->n_in_batch = 0;
     running->guesses.clear();
   }
+  ChooseAdapters();
   AddStreams();
   AddPrompts();
+}
+
+void Generator::ChooseAdapters() {
+  int n_streams = 0;
+  std::size_t n_wanted = 0;
+  n_reading_ = 0;
+  for (const auto& running : running_) {
+    n_streams += running->IsStream() ? 1 : 0;
+    if (!running->IsReading()) continue;
+    ++n_reading_;
+    n_wanted += running->target().size() - running->sequence.tokens.size();
+  }
+  // Prompts alone have nothing to do while it is the streams' time.
+  const bool may_read =
+      budget_.PromptTokens(n_streams, n_reading_, static_cast<int>(std::min(n_wanted, n_cells_)),
+                           batch_.room()) > 0;
+  std::vector<std::string_view> with_work;
+  for (const auto& running : running_) {
+    if (running->IsReading() ? may_read : running->IsStream())
+      with_work.push_back(running->set_name());
+  }
+  n_other_streams_ = 0;
+  if (with_work.empty()) return;
+  const std::string& chosen = turns_.Choose(with_work);
+  for (const auto& running : running_) {
+    if (running->set_name() == chosen) {
+      set_ = running->adapters();
+    } else {
+      n_other_streams_ += running->IsStream() ? 1 : 0;
+    }
+  }
 }
 
 void Generator::AddStreams() {
@@ -324,7 +356,7 @@ void Generator::AddStreams() {
   // MakeRoom may end a job: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
     Running& running = *running_[i];
-    if (running.IsReading() || running.credit <= 0 || batch_.room() == 0) continue;
+    if (!running.IsStream() || !TakesPart(running) || batch_.room() == 0) continue;
     if (!MakeRoom(running)) continue;
     const std::size_t n = running.sequence.tokens.size();
     running.row = batch_.Add(running.next, n, running.sequence.id, true);
@@ -344,18 +376,16 @@ void Generator::AddStreams() {
 }
 
 void Generator::AddPrompts() {
-  n_prompt_tokens_ = n_reading_ = 0;
+  n_prompt_tokens_ = 0;
   std::vector<std::size_t> left;
   for (const auto& running : running_) {
-    left.push_back(running->IsReading() ? running->target().size() - running->sequence.tokens.size()
-                                        : 0);
-    n_reading_ += left.back() > 0 ? 1 : 0;
+    left.push_back(running->IsReading() && TakesPart(*running)
+                       ? running->target().size() - running->sequence.tokens.size()
+                       : 0);
   }
   const std::size_t n_wanted = std::accumulate(left.begin(), left.end(), std::size_t{0});
-  int budget = budget_.PromptTokens(
-      n_stream_tokens_, n_reading_,
-      static_cast<int>(std::min<std::size_t>(n_wanted, static_cast<std::size_t>(n_cells_))),
-      batch_.room());
+  int budget = budget_.PromptTokens(n_stream_tokens_ + n_other_streams_, n_reading_,
+                                    static_cast<int>(std::min(n_wanted, n_cells_)), batch_.room());
   if (budget == 0) return;
   for (const std::size_t index : PromptOrder(left, ++n_prompt_steps_)) {
     if (budget <= 0) break;
@@ -388,9 +418,10 @@ std::vector<std::size_t> Generator::Branches(const Running& running) const {
 void Generator::Decode() {
   Cores::Step step;
   std::string why;
+  const bool has_changed_adapters = applied_.Apply(context_.get(), set_);
   do {
     try {
-      step = cores_.Decode(context_.get(), batch_.value());
+      step = cores_.Decode(context_.get(), batch_.value(), !has_changed_adapters);
     } catch (const std::exception& error) {
       why = error.what();
       step.code = -1;
@@ -398,7 +429,8 @@ void Generator::Decode() {
   } while (step.code == 1 && cache_.EvictOne());
   ++n_decodes_;
   if (step.code == 0) {
-    budget_.Note(n_stream_tokens_, n_prompt_tokens_, n_reading_, step.took);
+    budget_.Note(n_stream_tokens_, n_prompt_tokens_, n_reading_, step.took, n_other_streams_);
+    turns_.Note(step.took);
     AfterDecode(step.took);
     return;
   }

@@ -8,6 +8,9 @@
 // whose. A job whose prompt begins like one that is being evaluated right now waits for that part
 // instead of evaluating it again.
 //
+// Jobs of different sets of adapters are never in one batch: the sets take turns
+// (engine/adapter_turns.h).
+//
 // Cells: a job is admitted when those that it is expected to need are free, in the order of
 // arrival; it waits else. Where the expectation was too small, the job that came last gives its
 // cells back, waits, and goes on later where it was: the pool is never exhausted for those before
@@ -26,13 +29,16 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <variant>
 #include <vector>
 
 #include "core/job.h"
 #include "core/stop.h"
+#include "engine/adapter_turns.h"
 #include "engine/engine.h"
+#include "engine/llama/adapters.h"
 #include "engine/llama/batch.h"
 #include "engine/llama/cores.h"
 #include "engine/llama/generation.h"
@@ -91,6 +97,11 @@ class Generator {
     const std::vector<Token>& target() const {
       return resumed.empty() ? generation.prompt() : resumed;
     }
+    const AdapterSetPtr& adapters() const { return generation.prepared().adapters; }
+    std::string_view set_name() const {
+      return adapters() ? std::string_view(adapters()->key) : std::string_view();
+    }
+    bool IsStream() const { return !IsReading() && credit > 0; }
     PrefixKey key() const { return {generation.prepared().space, target()}; }
     bool IsReading() const { return sequence.tokens.size() < target().size(); }
     std::size_t OwnCells() const {
@@ -119,6 +130,11 @@ class Generator {
   bool TakeCellsBack();
 
   void ComposeBatch();
+  // Whose adapters the next step has, and what the others have to do.
+  void ChooseAdapters();
+  bool TakesPart(const Running& running) const {
+    return running.set_name() == (set_ ? std::string_view(set_->key) : std::string_view());
+  }
   void AddStreams();
   void AddPrompts();
   void Decode();
@@ -149,11 +165,15 @@ class Generator {
   SequenceCache cache_;
   Batch batch_;
   StepBudget budget_;
+  AdapterTurns turns_;
+  AppliedAdapters applied_;
+  AdapterSetPtr set_;                // of the step
   std::deque<RunningPtr> waiting_;   // not admitted yet, or without cells again
   std::vector<RunningPtr> running_;  // in the order of admission
   std::int64_t n_prompt_steps_ = 0;
   int n_stream_tokens_ = 0, n_prompt_tokens_ = 0;  // in the batch
   int n_reading_ = 0;                              // prompts that are being evaluated
+  int n_other_streams_ = 0;                        // of other adapters: not in this step
   bool has_changed_ =
       false;  // the last step did something: take the next without waiting for a message
 

@@ -17,6 +17,7 @@
 
 #include "core/log.h"
 #include "core/queue.h"
+#include "engine/llama/adapters.h"
 #include "engine/llama/cores.h"
 #include "engine/llama/embedder.h"
 #include "engine/llama/generator.h"
@@ -51,6 +52,7 @@ class LlamaEngine final : public Engine {
         model_(std::move(model)),
         builder_(*model_, processes),
         cores_(model_->n_threads(), config_.options.num_thread > 0),
+        adapters_(*model_, cores_),
         prepare_queue_(kPrepareQueue) {
     // Every last event takes the job off the table before the owner hears it.
     config_.sink = [this](JobId id, JobEvent event) {
@@ -70,7 +72,7 @@ class LlamaEngine final : public Engine {
     if (!model_->is_embedding() && !model_->is_encoder_only()) {
       CORRAL_TRY(generator_, Generator::Create(*model_, config_, cores_));
     }
-    embedder_ = std::make_unique<Embedder>(*model_, config_, cores_);
+    embedder_ = std::make_unique<Embedder>(*model_, config_, cores_, adapters_);
     for (int i = 0; i < kPrepareThreads; ++i) prepare_threads_.emplace_back([this] { Prepare(); });
 
     facts_.n_embd = llama_model_n_embd_out(model_->model());
@@ -104,22 +106,22 @@ class LlamaEngine final : public Engine {
 
   ModelFacts facts() const override { return facts_; }
 
-  void Submit(JobId id, GenerateJob job) override {
+  void Submit(JobId id, GenerateJob job, AdapterFiles adapters) override {
     if (!generator_) {
       sink_(id, Error{Code::kInvalidArgument, "the model does not support generate"});
       return;
     }
-    Push({id, std::move(job), Remember(id)});
+    Push({id, std::move(job), std::move(adapters), Remember(id)});
   }
 
-  void Submit(JobId id, TokenJob job) override { Push({id, std::move(job), Remember(id)}); }
+  void Submit(JobId id, TokenJob job) override { Push({id, std::move(job), {}, Remember(id)}); }
 
-  void Submit(JobId id, EmbedJob job) override {
+  void Submit(JobId id, EmbedJob job, AdapterFiles adapters) override {
     if (!embedder_) {
       sink_(id, Error{Code::kInvalidArgument, "the model does not support embeddings"});
       return;
     }
-    embedder_->Submit(id, std::move(job), Remember(id));
+    embedder_->Submit(id, std::move(job), std::move(adapters), Remember(id));
   }
 
   void Cancel(JobId id) override {
@@ -153,6 +155,7 @@ class LlamaEngine final : public Engine {
   struct Waiting {
     JobId id{};
     std::variant<GenerateJob, TokenJob> job;
+    AdapterFiles adapters;  // of a GenerateJob
     StopToken stop;
   };
 
@@ -180,8 +183,7 @@ class LlamaEngine final : public Engine {
         status =
             waiting->stop.StopRequested()
                 ? Status(Fail(waiting->stop.ToError()))
-                : std::visit([&](auto& job) { return PrepareOne(waiting->id, job, waiting->stop); },
-                             waiting->job);
+                : std::visit([&](auto& job) { return PrepareOne(*waiting, job); }, waiting->job);
       } catch (const std::exception&
                    error) {  // of llama.cpp's, or no memory: this job's end and no other's
         status = Fail(Code::kInternal, std::string("cannot prepare the prompt: ") + error.what());
@@ -190,7 +192,7 @@ class LlamaEngine final : public Engine {
     }
   }
 
-  Status PrepareOne(JobId id, TokenJob& job, const StopToken&) {
+  Status PrepareOne(const Waiting& waiting, TokenJob& job) {
     TokenText result;
     if (job.is_detokenize) {
       for (const Token token : job.tokens) {
@@ -204,11 +206,13 @@ class LlamaEngine final : public Engine {
     } else {
       CORRAL_TRY(result.tokens, model_->Tokenize(job.text, job.add_special, job.parse_special));
     }
-    config_.sink(id, std::move(result));
+    config_.sink(waiting.id, std::move(result));
     return {};
   }
 
-  Status PrepareOne(JobId id, GenerateJob& job, const StopToken& stop) {
+  Status PrepareOne(const Waiting& waiting, GenerateJob& job) {
+    const JobId id = waiting.id;
+    const StopToken& stop = waiting.stop;
     for (const ChatMessage& message : job.prompt.messages) {
       if (!message.images.empty()) {
         return Fail(Code::kInvalidArgument,
@@ -219,6 +223,7 @@ class LlamaEngine final : public Engine {
     const int n_ctx = std::clamp(job.num_ctx, 1, generator_->n_ctx_seq());
     job.num_ctx = n_ctx;
     auto prepared = std::make_unique<PreparedJob>();
+    CORRAL_TRY(prepared->adapters, adapters_.Get(job.adapters, waiting.adapters));
     CORRAL_TRY(prepared->prompt, builder_.Build(job, n_ctx, stop));
     if (job.render_only) {
       Finish rendered;
@@ -230,6 +235,7 @@ class LlamaEngine final : public Engine {
     CORRAL_TRY(prepared->sampler, Sampler::Create(*model_, job.sampling, prepared->prompt, n_ctx));
     prepared->id = id;
     prepared->space = job.prefix_salt;
+    if (prepared->adapters) prepared->space += "\n" + prepared->adapters->key;
     prepared->job = std::move(job);
     prepared->job.prompt = {};  // rendered: its text and images are no longer needed
     prepared->stop = stop;
@@ -243,6 +249,7 @@ class LlamaEngine final : public Engine {
   const std::unique_ptr<LoadedModel> model_;
   PromptBuilder builder_;
   Cores cores_;
+  Adapters adapters_;
 
   std::mutex mutex_;
   std::unordered_map<JobId, StopSource> jobs_;  // guarded by mutex_
@@ -266,8 +273,8 @@ Result<std::unique_ptr<Engine>> Load(const ModelFiles& files, EngineConfig confi
         Code::kInternal,
         "unable to load model: no compute library beside corral-worker runs on this processor");
   }
-  if (!files.projectors.empty() || !files.adapters.empty()) {
-    Log(LogLevel::kWarn, "projectors and adapters are loaded by a later release and are left out");
+  if (!files.projectors.empty()) {
+    Log(LogLevel::kWarn, "projectors are loaded by a later release and are left out");
   }
   CORRAL_TRY(std::unique_ptr<LoadedModel> model,
              LoadedModel::Load(files.model, config.options, config.on_progress));

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -12,7 +11,6 @@
 #include "core/host.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "gguf/reader.h"
 
 namespace corral::engine {
 namespace {
@@ -65,12 +63,18 @@ int CountGpus() {
   return n;
 }
 
-bool MentionsMemory(std::string_view text) {
-  return text.find("alloc") != std::string_view::npos ||
-         text.find("memory") != std::string_view::npos;
-}
-
 }  // namespace
+
+std::unique_ptr<std::FILE, FileCloser> OpenStream(int fd) {
+  const int own = ::dup(fd);
+  std::unique_ptr<std::FILE, FileCloser> file(own < 0 ? nullptr : ::fdopen(own, "rb"));
+  if (file) {
+    std::rewind(file.get());
+  } else if (own >= 0) {
+    ::close(own);
+  }
+  return file;
+}
 
 void InstallLlamaLog() { llama_log_set(OnLlamaLog, nullptr); }
 
@@ -79,9 +83,14 @@ std::string TakeLastLlamaError() {
   return std::exchange(last_error, {});
 }
 
+bool MentionsMemory(std::string_view text) {
+  return text.find("alloc") != std::string_view::npos ||
+         text.find("memory") != std::string_view::npos;
+}
+
 Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     int model_fd, const LoadOptions& options, const std::function<bool(float)>& on_progress) {
-  CORRAL_TRY(const gguf::Info info, gguf::ReadFd(model_fd));
+  CORRAL_TRY(gguf::Info info, gguf::ReadFd(model_fd));
   CORRAL_TRY_STATUS(gguf::CheckLoadable(info));
   if (auto type = KvType(options.kv_cache_type); !type) return Fail(std::move(type).error());
 
@@ -110,20 +119,16 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   };
   params.progress_callback_user_data = &watched;
 
-  // Its own description of the same file: libllama moves the position and closes what it opened.
-  const int fd = ::dup(model_fd);
-  std::FILE* file = fd < 0 ? nullptr : ::fdopen(fd, "rb");
-  if (file == nullptr) return Fail(Code::kIo, "cannot open the model's descriptor");
-  std::rewind(file);
+  auto file = OpenStream(model_fd);
+  if (!file) return Fail(Code::kIo, "cannot open the model's descriptor");
   TakeLastLlamaError();
   llama_model* model = nullptr;
   try {
-    model = llama_model_load_from_file_ptr(file, params);
+    model = llama_model_load_from_file_ptr(file.get(), params);
   } catch (const std::exception& error) {
-    std::fclose(file);
     return Fail(Code::kCorrupt, std::string("unable to load model: ") + error.what());
   }
-  std::fclose(file);
+  file.reset();
   if (watched.is_cancelled) {
     llama_model_free(model);
     return Fail(Code::kCancelled, "the load was ended");
@@ -158,6 +163,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     loaded->pooling_ = static_cast<PoolingType>(pooling[0] - '0');
   }
   loaded->max_token_bytes_ = MaxTokenBytes(*loaded);
+  loaded->info_ = std::move(info);
   return loaded;
 }
 

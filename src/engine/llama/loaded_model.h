@@ -9,6 +9,7 @@
 #include <llama.h>
 
 #include <cstddef>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "core/job.h"
 #include "core/result.h"
+#include "gguf/reader.h"
 
 namespace corral::engine {
 
@@ -41,6 +43,7 @@ class LoadedModel {
   llama_model* model() const { return model_; }
   const llama_vocab* vocab() const { return vocab_; }
   const LoadOptions& options() const { return options_; }
+  const gguf::Info& info() const { return info_; }  // of its file; long arrays are not kept
 
   int n_ctx_train() const { return llama_model_n_ctx_train(model_); }
   int n_vocab() const { return llama_vocab_n_tokens(vocab_); }
@@ -78,6 +81,7 @@ class LoadedModel {
   llama_model* model_ = nullptr;
   const llama_vocab* vocab_ = nullptr;
   LoadOptions options_;
+  gguf::Info info_;
   int n_threads_ = 1;
   bool is_embedding_ = false;
   bool is_encoder_only_ = false;
@@ -86,9 +90,18 @@ class LoadedModel {
   std::size_t max_token_bytes_ = 0;
 };
 
+struct FileCloser {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+// A stream at the beginning of the file behind `fd`, for libllama, which moves the position. Null:
+// no descriptor is left.
+std::unique_ptr<std::FILE, FileCloser> OpenStream(int fd);
+
 // Sends llama.cpp's log to ours; the last error line is kept for load failures. Once a process.
 void InstallLlamaLog();
 // The newest error line since the last call, or empty.
 std::string TakeLastLlamaError();
+// Whether such a line says that there was no memory.
+bool MentionsMemory(std::string_view text);
 
 }  // namespace corral::engine

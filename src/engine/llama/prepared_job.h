@@ -6,6 +6,7 @@
 
 #include "core/job.h"
 #include "core/stop.h"
+#include "engine/llama/adapters.h"
 #include "engine/llama/prompt_builder.h"
 #include "engine/llama/sampler.h"
 
@@ -15,6 +16,7 @@ struct PreparedJob {
   JobId id{};
   GenerateJob job;
   PreparedPrompt prompt;
+  AdapterSetPtr adapters;
   std::string space;  // of the prefix cache: what else than its tokens decides the prompt's state
   std::unique_ptr<Sampler> sampler;
   StopToken stop;

@@ -90,7 +90,7 @@ def parse(path):
                 continue
             key, _, value = line.partition(":")
             value = value.strip()
-            if key == "fixture" and value in ("N", "T", "E", "R"):
+            if key == "fixture" and value in ("N", "T", "E", "R", "A"):
                 out.fixture = value
             elif key == "bind":
                 out.bind = value
@@ -355,7 +355,7 @@ class Server:
             self.wait_until_up()
             self.variables = {"host": f"127.0.0.1:{self.port}", "port": str(self.port)}
             if case_file.fixture != "N":
-                self.add_model(case_file.fixture, make_tiny_model)
+                self.add_models(case_file.fixture, make_tiny_model)
         except BaseException:
             self.stop()
             self.remove()
@@ -378,8 +378,18 @@ class Server:
     def tail(self):
         return "\n".join(self.log.read_text(errors="replace").split("\n")[-25:])
 
-    def add_model(self, fixture, make_tiny_model):
-        kind, name, flags = {"T": ("tiny-llama", "tiny", ["--endless"]), "E": ("tiny-bert", "emb", []), "R": ("tiny-reranker", "rank", [])}[fixture]
+    def add_models(self, fixture, make_tiny_model):
+        if fixture == "A":
+            self.add_model(make_tiny_model, "tiny", "files", "tiny-llama", "--endless")
+            self.add_model(make_tiny_model, "merged", "files", "tiny-llama", "--endless", "--merged")
+            for name, kind in ("one", "tiny-adapter-1"), ("two", "tiny-adapter-2"), ("unfit", "tiny-adapter-unfit"):
+                self.add_model(make_tiny_model, name, "adapters", kind)
+            return
+        kind, name, *flags = {"T": ("tiny-llama", "tiny", "--endless"), "E": ("tiny-bert", "emb"), "R": ("tiny-reranker", "rank")}[fixture]
+        self.add_model(make_tiny_model, name, "files", kind, *flags)
+
+    def add_model(self, make_tiny_model, name, what, kind, *flags):
+        """A model of a file, or an adapter over `tiny`."""
         file = self.folder / "tiny.gguf"
         subprocess.run([make_tiny_model, kind, str(file), *flags], check=True, timeout=60)
         data = file.read_bytes()
@@ -388,8 +398,10 @@ class Server:
         if answer.status != 201:
             raise Failed(f"upload of the fixture: {answer.status} {answer.body}")
         # One thread: ggml's barriers spin, and a busy machine would make seconds of milliseconds.
-        body = json.dumps({"model": name, "files": {"tiny.gguf": digest}, "parameters": {"num_thread": 1}, "stream": False})
-        answer = self.send("POST", "/api/create", [], body.encode())
+        body = {"model": name, what: {"tiny.gguf": digest}, "parameters": {"num_thread": 1}, "stream": False}
+        if what == "adapters":
+            body["from"] = "tiny"
+        answer = self.send("POST", "/api/create", [], json.dumps(body).encode())
         if answer.status != 200:
             raise Failed(f"create of the fixture: {answer.status} {answer.body}")
 

@@ -18,6 +18,13 @@ namespace {
 
 std::unique_ptr<FormatProcesses> formatters;  // set by main
 
+UniqueFd FileWith(const std::string& bytes) {
+  UniqueFd file(::memfd_create("model", MFD_CLOEXEC));
+  if (::write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+    file.Reset();
+  return file;
+}
+
 }  // namespace
 
 Bench::Options Bench::Small(int n_slots, int num_ctx) {
@@ -31,11 +38,8 @@ Bench::Options Bench::Small(int n_slots, int num_ctx) {
 }
 
 Result<std::unique_ptr<Engine>> Bench::Load(const std::string& model_bytes, EngineConfig config) {
-  const UniqueFd file(::memfd_create("model", MFD_CLOEXEC));
-  if (!file.is_valid() || ::write(file.get(), model_bytes.data(), model_bytes.size()) !=
-                              static_cast<ssize_t>(model_bytes.size())) {
-    return Fail(Code::kIo, "memfd");
-  }
+  const UniqueFd file = FileWith(model_bytes);
+  if (!file.is_valid()) return Fail(Code::kIo, "memfd");
   ModelFiles files;
   files.model = file.get();
   return LlamaEngines(Formatters())(files, std::move(config));
@@ -79,15 +83,27 @@ JobId Bench::NextId() {
   return JobId{next_id_++};
 }
 
+void Bench::AddAdapter(const std::string& file, std::string bytes) {
+  adapters_[file] = std::move(bytes);
+}
+
+AdapterFiles Bench::FilesOf(const std::vector<AdapterUse>& adapters) const {
+  AdapterFiles files;
+  for (const AdapterUse& adapter : adapters) files.push_back(FileWith(adapters_.at(adapter.file)));
+  return files;
+}
+
 JobId Bench::Submit(GenerateJob job) {
   const JobId id = NextId();
-  engine_->Submit(id, std::move(job));
+  AdapterFiles files = FilesOf(job.adapters);
+  engine_->Submit(id, std::move(job), std::move(files));
   return id;
 }
 
 JobId Bench::Submit(EmbedJob job) {
   const JobId id = NextId();
-  engine_->Submit(id, std::move(job));
+  AdapterFiles files = FilesOf(job.adapters);
+  engine_->Submit(id, std::move(job), std::move(files));
   return id;
 }
 

@@ -53,6 +53,9 @@ class Bench {
   Engine& engine() { return *engine_; }
   void Destroy() { engine_.reset(); }
 
+  // The file of an adapter that jobs may name from now on.
+  void AddAdapter(const std::string& file, std::string bytes);
+
   JobId Submit(GenerateJob job);
   JobId Submit(EmbedJob job);
   // Blocks until the job has ended.
@@ -65,14 +68,16 @@ class Bench {
 
  private:
   JobId NextId();
+  AdapterFiles FilesOf(const std::vector<AdapterUse>& adapters) const;
   bool WaitUntil(std::unique_lock<std::mutex>& lock, const std::function<bool()>& condition);
 
   std::mutex mutex_;
   std::condition_variable event_;
-  std::map<JobId, Story> stories_;       // guarded by mutex_
-  std::uint64_t next_id_ = 1;            // guarded by mutex_
-  std::atomic<Engine*> asked_{nullptr};  // engine_, also while it is being destroyed
-  std::unique_ptr<Engine> engine_;       // last: its threads tell stories until it is gone
+  std::map<JobId, Story> stories_;               // guarded by mutex_
+  std::uint64_t next_id_ = 1;                    // guarded by mutex_
+  std::map<std::string, std::string> adapters_;  // set before the jobs that name them
+  std::atomic<Engine*> asked_{nullptr};          // engine_, also while it is being destroyed
+  std::unique_ptr<Engine> engine_;               // last: its threads tell stories until it is gone
 };
 
 // The processes of all benches.

@@ -1,4 +1,6 @@
-// make_tiny_model KIND OUT.gguf [--chat-template] [--endless]
+// make_tiny_model KIND OUT.gguf [--chat-template] [--endless] [--merged]
+//
+// tiny-adapter-1 and -2 are for tiny-llama; --merged adds the first to its weights.
 #include <cstdio>
 #include <optional>
 #include <string_view>
@@ -11,8 +13,9 @@ namespace {
 int Usage() {
   std::fputs(
       "usage: make_tiny_model "
-      "tiny-llama|tiny-bert|tiny-reranker|tiny-window|tiny-recurrent|tiny-hybrid "
-      "OUT.gguf [--chat-template] [--endless]\n",
+      "tiny-llama|tiny-bert|tiny-reranker|tiny-window|tiny-recurrent|tiny-hybrid|"
+      "tiny-adapter-1|tiny-adapter-2|tiny-adapter-unfit "
+      "OUT.gguf [--chat-template] [--endless] [--merged]\n",
       stderr);
   return 2;
 }
@@ -28,6 +31,8 @@ int main(int argc, char** argv) {
       options.has_chat_template = true;
     } else if (flag == "--endless") {
       options.is_endless = true;
+    } else if (flag == "--merged") {
+      options.merged = {{1, 1}};
     } else {
       return Usage();
     }
@@ -46,6 +51,12 @@ int main(int argc, char** argv) {
     writer = corral::testing::TinyRecurrent();
   } else if (kind == "tiny-hybrid" && argc == 3) {
     writer = corral::testing::TinyHybrid();
+  } else if (kind == "tiny-adapter-1" && argc == 3) {
+    writer = corral::testing::TinyAdapter(1);
+  } else if (kind == "tiny-adapter-2" && argc == 3) {
+    writer = corral::testing::TinyAdapter(2);
+  } else if (kind == "tiny-adapter-unfit" && argc == 3) {
+    writer = corral::testing::UnfitAdapter();
   } else {
     return Usage();
   }

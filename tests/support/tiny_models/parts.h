@@ -69,4 +69,8 @@ Vocabulary LlamaVocabulary(const TinyLlamaOptions& options);
 // Its tokenizer keys.
 void SetVocabulary(gguf::Writer& writer, const Vocabulary& vocabulary);
 
+// Adds to the weights of TinyLlama's tensor `name` what the adapters stand for.
+void Merge(const std::vector<MergedAdapter>& adapters, std::string_view name, std::uint64_t from,
+           std::uint64_t to, std::vector<float>* weights);
+
 }  // namespace corral::testing

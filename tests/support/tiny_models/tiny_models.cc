@@ -113,8 +113,10 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
   constexpr float kConstant = 4.0F;
   Random random(20260101);
   const auto matrix = [&](std::string name, std::uint64_t from, std::uint64_t to, float gain) {
-    return writer.AddTensor(std::move(name), {from, to},
-                            random.Normals(from * to, gain / std::sqrt(static_cast<float>(from))));
+    std::vector<float> weights =
+        random.Normals(from * to, gain / std::sqrt(static_cast<float>(from)));
+    Merge(options.merged, name, from, to, &weights);
+    writer.AddTensor(std::move(name), {from, to}, weights);
   };
   const auto matrix_back = [&](std::string name, std::uint64_t from) {
     std::vector<float> weights =

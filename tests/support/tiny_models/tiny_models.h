@@ -12,6 +12,12 @@
 
 namespace corral::testing {
 
+// A TinyAdapter that has been added to the weights.
+struct MergedAdapter {
+  unsigned seed = 0;
+  float scale = 1;
+};
+
 struct TinyLlamaOptions {
   // Adds a ChatML template, with its two tokens in the vocabulary.
   bool has_chat_template = false;
@@ -21,12 +27,18 @@ struct TinyLlamaOptions {
   // never generated unless a grammar leaves nothing else.
   std::string chat_template = {};
   std::vector<std::string> control_tokens = {};
+  std::vector<MergedAdapter> merged = {};
 };
 
 // Architecture llama: 2 blocks, 64 wide, 4 heads (2 for keys and values), context 2,048, F32.
 // SentencePiece vocabulary: <unk> <s> </s>, all bytes, printable ASCII, some words. A text gets <s>
 // in front.
 gguf::Writer TinyLlama(const TinyLlamaOptions& options = {});
+
+// A LoRA adapter for it, of rank 4: another one for each seed. Strong enough that the text differs.
+gguf::Writer TinyAdapter(unsigned seed);
+// One for a narrower model: well formed, but it fits no model here.
+gguf::Writer UnfitAdapter();
 
 // Models whose memory is not that of every position: TinyLlama's vocabulary and sizes in other
 // architectures. They never end by themselves.
