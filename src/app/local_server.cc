@@ -1,14 +1,14 @@
 #include "app/local_server.h"
 
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
-#include <filesystem>
+#include <cstddef>
 #include <string>
-#include <system_error>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -30,8 +30,6 @@ class LocalServer final : public cli::LocalServer {
   ~LocalServer() override {
     if (listener_.is_valid()) ::shutdown(listener_.get(), SHUT_RDWR);  // ends Accept
     if (acceptor_.joinable()) acceptor_.join();
-    std::error_code ignored;
-    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
   }
   LocalServer(const LocalServer&) = delete;
   LocalServer& operator=(const LocalServer&) = delete;
@@ -49,29 +47,25 @@ class LocalServer final : public cli::LocalServer {
     return {};
   }
 
-  std::filesystem::path socket() const override { return folder_ / "server"; }
+  std::string socket() const override { return name_; }
 
  private:
   Status Listen() {
-    std::error_code error;
-    std::string pattern = std::filesystem::temp_directory_path(error) / "corral-XXXXXX";
-    if (error || ::mkdtemp(pattern.data()) == nullptr)  // mode 0700
-      return Fail(ErrnoError(error ? ENOENT : errno, "make a temporary folder"));
-    folder_ = pattern;
+    listener_.Reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    const std::string path = socket();
-    if (path.size() >= sizeof(address.sun_path))
-      return Fail(Code::kIo,
-                  "the path of the temporary folder is too long for a socket: set TMPDIR");
-    path.copy(address.sun_path, path.size());
-    listener_.Reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!listener_.is_valid() ||
-        ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) !=
-            0 ||
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    // Without a name the kernel gives one (unix(7), autobind): a NUL and some digits.
+    socklen_t size = sizeof(address.sun_family);
+    if (!listener_.is_valid() || ::bind(listener_.get(), generic, size) != 0 ||
         ::listen(listener_.get(), kBacklog) != 0) {
       return Fail(ErrnoError(errno, "make a socket"));
     }
+    size = sizeof(address);
+    if (::getsockname(listener_.get(), generic, &size) != 0)
+      return Fail(ErrnoError(errno, "make a socket"));
+    const std::size_t n_name_bytes = size - offsetof(sockaddr_un, sun_path);
+    name_ = std::string_view(address.sun_path, n_name_bytes).substr(1);
     return {};
   }
 
@@ -79,17 +73,25 @@ class LocalServer final : public cli::LocalServer {
     for (;;) {
       UniqueFd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (connection.is_valid()) {
-        server_->Adopt(std::move(connection));
+        if (IsOurs(connection.get())) server_->Adopt(std::move(connection));
       } else if (errno != EINTR && errno != ECONNABORTED) {
         return;
       }
     }
   }
 
+  // Abstract names have no owner: anybody could connect.
+  static bool IsOurs(int connection) {
+    ucred peer{};
+    socklen_t size = sizeof(peer);
+    return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           peer.pid == ::getpid();
+  }
+
   const Settings settings_;
   std::unique_ptr<Rooms> rooms_;
   std::unique_ptr<http::Server> server_;  // goes before the rooms: its handlers use them
-  std::filesystem::path folder_;
+  std::string name_;
   UniqueFd listener_;
   std::jthread acceptor_;
 };

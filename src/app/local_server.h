@@ -10,8 +10,8 @@
 namespace corral::app {
 
 // The same rooms and routes as `corral serve` in this process, on the store of the settings, behind
-// a Unix socket in a temporary folder of this user's alone. Logs errors only. Errors: those of
-// models::Store::Open, kIo (no socket).
+// an abstract Unix socket that serves this process alone: no file that a kill would leave. Logs
+// errors only. Errors: those of models::Store::Open, kIo (no socket).
 Result<std::unique_ptr<cli::LocalServer>> OpenLocalServer();
 
 }  // namespace corral::app

@@ -129,8 +129,8 @@ class CurlTransport final : public Transport {
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, &exchange);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBody);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &exchange);
-    if (!options_.unix_socket.empty())
-      curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options_.unix_socket.c_str());
+    if (!options_.abstract_socket.empty())
+      curl_easy_setopt(easy, CURLOPT_ABSTRACT_UNIX_SOCKET, options_.abstract_socket.c_str());
     if (!options_.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
     if (!request.body_file.empty()) return PrepareFile(exchange);
     if (request.method != "GET" && request.method != "HEAD") {

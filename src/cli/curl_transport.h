@@ -1,7 +1,6 @@
 // HTTP by libcurl, to the server that the settings name.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -14,7 +13,7 @@ struct CurlOptions {
   Host server;
   std::string proxy;  // URL; empty: none
   std::string user_agent;
-  std::filesystem::path unix_socket = {};  // instead of the network; empty: none
+  std::string abstract_socket = {};  // instead of the network, unix(7); empty: none
   std::string ca_file;  // more authorities to trust (SSL_CERT_FILE); empty: the system's
 };
 

@@ -32,7 +32,7 @@ std::unique_ptr<Transport> MakeTransport(const Hooks& hooks, const Settings& set
                                          LocalServer* local_server) {
   CurlOptions options;
   if (local_server != nullptr) {
-    options.unix_socket = local_server->socket();
+    options.abstract_socket = local_server->socket();
     return MakeCurlTransport(std::move(options));
   }
   options.server = settings.client_host;

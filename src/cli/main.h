@@ -9,7 +9,6 @@
 // (Hooks::open_local_server). Texts, exit codes (0 or 1) and tables are Ollama's.
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,8 +34,8 @@ struct StoreCommand {
 class LocalServer {
  public:
   virtual ~LocalServer() = default;
-  // The Unix socket that it listens on.
-  virtual std::filesystem::path socket() const = 0;
+  // The abstract Unix socket (unix(7)) that it listens on, for this process alone.
+  virtual std::string socket() const = 0;
 };
 
 struct Hooks {

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
 import registry as reg  # noqa: E402
-from server import Server, corral_binary, free_port, in_parallel, starter_model  # noqa: E402
+from gate import Gate  # noqa: E402
+from server import Server, corral_binary, free_port, in_parallel, starter_model, wait_for  # noqa: E402
 
 MIB = 1 << 20
 
@@ -133,6 +135,28 @@ class CommandLine(unittest.TestCase):
             # Whoever waits for a server by listing still does.
             listed = corral("list")
             self.assertEqual((1, True), (listed.returncode, "could not connect to ollama server" in listed.stderr), listed)
+
+    def test_a_pull_without_a_server_that_is_interrupted_leaves_what_came_and_nothing_else(self):
+        layers, config = reg.model_blobs(16 * MIB, 10)
+        with reg.DockerRegistry() as registry, Gate(registry.port) as gate, tempfile.TemporaryDirectory(prefix="corral-alone-") as home:
+            registry.put_model("library/m", "latest", layers, config)
+            temporary = pathlib.Path(home) / "tmp"
+            temporary.mkdir()
+            env = {**os.environ, "HOME": home, "TMPDIR": str(temporary), "OLLAMA_HOST": f"127.0.0.1:{free_port()}"}
+            env.pop("OLLAMA_MODELS", None)
+            blobs = pathlib.Path(home) / ".ollama/models/blobs"
+            words = [corral_binary(), "pull", "--insecure", f"{gate.host}/library/m"]
+            for number in (signal.SIGINT, signal.SIGKILL):
+                gate.rules = lambda n: {"bytes_per_second": MIB}
+                process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                wait_for(lambda: any(blobs.glob("*-partial-0")), "the state of a download")
+                process.send_signal(number)
+                self.assertNotEqual(0, process.wait(20))
+                self.assertEqual([], list(temporary.iterdir()))
+                reg.assert_store_is_whole(self, blobs.parent)
+            gate.rules = lambda n: {}
+            self.assertEqual(0, subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60).returncode)
+            self.assertEqual(1, reg.assert_store_is_whole(self, blobs.parent))
 
     def test_pull_and_run_of_a_missing_model_show_progress_and_end_well(self):
         model = pathlib.Path(starter_model()).read_bytes()
