@@ -19,13 +19,12 @@ Status Check(const StopToken& stop) {
 }
 
 Result<std::vector<UploadedFile>> CheckFiles(const CreateSpec& spec, const internal::Blobs& blobs,
-                                             const Progress& progress, const StopToken& stop) {
+                                             const StopToken& stop) {
   std::vector<UploadedFile> files;
   std::size_t n_models = 0;
   if (!spec.from) {
     for (const auto& [path, digest] : spec.files) {
       CORRAL_TRY_STATUS(Check(stop));
-      progress("parsing GGUF");
       CORRAL_TRY(UploadedFile file, internal::CheckUpload(blobs, path, digest));
       if (file.kind == "model") ++n_models;
       files.push_back(std::move(file));
@@ -35,7 +34,6 @@ Result<std::vector<UploadedFile>> CheckFiles(const CreateSpec& spec, const inter
   }
   for (const auto& [path, digest] : spec.drafts) {
     CORRAL_TRY_STATUS(Check(stop));
-    progress("parsing GGUF");
     CORRAL_TRY(UploadedFile file, internal::CheckUpload(blobs, path, digest));
     if (file.kind != "model")
       return Fail(Code::kInvalidArgument, "file \"" + path + "\" is no draft model");
@@ -44,7 +42,6 @@ Result<std::vector<UploadedFile>> CheckFiles(const CreateSpec& spec, const inter
   }
   for (const auto& [path, digest] : spec.adapters) {
     CORRAL_TRY_STATUS(Check(stop));
-    progress("parsing GGUF");
     CORRAL_TRY(UploadedFile file, internal::CheckUpload(blobs, path, digest));
     if (file.kind != "adapter")
       return Fail(Code::kInvalidArgument, "file \"" + path + "\" is no adapter");
@@ -61,7 +58,7 @@ Status Store::Create(const CreateSpec& spec, const Progress& progress, StopToken
     return Fail(Code::kInvalidArgument, "neither 'from' or 'files' was specified");
   if (spec.adapters.size() > 1)
     return Fail(Code::kInvalidArgument, "only one adapter is currently supported");
-  CORRAL_TRY(const auto files, CheckFiles(spec, state.blobs, progress, stop));
+  CORRAL_TRY(const auto files, CheckFiles(spec, state.blobs, stop));
   std::optional<UploadedFile> weights;
   if (spec.from && spec.weights) {
     CORRAL_TRY(weights, internal::CheckUpload(state.blobs, "", *spec.weights));

@@ -41,8 +41,8 @@ TEST_F(CreateTest, WritesOllamasManifestOfAPlainFile) {
   const std::string gguf = TinyGguf().Bytes();
   CreateSpec spec{NameOf("m")};
   spec.files = {{"model.gguf", Upload(gguf)}};
-  EXPECT_THAT(Create(spec), ElementsAre("parsing GGUF", "using existing layer " + DigestText(gguf),
-                                        "writing manifest"));
+  EXPECT_THAT(Create(spec),
+              ElementsAre("using existing layer " + DigestText(gguf), "writing manifest"));
   const std::string config =
       "{\"model_format\":\"gguf\",\"model_family\":\"test\",\"model_families\":[\"test\"],\"model_"
       "type\":\"0\","
@@ -72,7 +72,7 @@ TEST_F(CreateTest, WritesEveryLayerAsOllamaDoes) {
   spec.messages = {{"user", "Hi"}};
   spec.requires_version = "0.14.0";
   EXPECT_THAT(Create(spec),
-              ElementsAre("parsing GGUF", "using existing layer " + DigestText(gguf),
+              ElementsAre("using existing layer " + DigestText(gguf),
                           "creating new layer "
                           "sha256:fe7ac77b725cda2ccad03f88a880ecdfd7a33192d6cae08fce2c0ee1455991ed",
                           "creating new layer "
@@ -94,6 +94,17 @@ TEST_F(CreateTest, WritesEveryLayerAsOllamaDoes) {
   EXPECT_EQ(model->gguf, Blob(Digest::OfBytes(gguf)));
   ASSERT_TRUE(model->info);
   EXPECT_EQ(model->info->Architecture(), "test");
+}
+
+TEST_F(CreateTest, ATemplateLayerIsItsTextAlone) {
+  Open();
+  CreateSpec spec{NameOf("m")};
+  spec.files = {{"model.gguf", Upload(TinyGguf().Bytes())}};
+  spec.template_text = "{{ .Prompt }}";
+  EXPECT_THAT(Create(spec),
+              ::testing::Contains(
+                  "creating new layer "
+                  "sha256:b507b9c2f6ca642bffcd06665ea7c91f235fd32daeefdf875a0f938db05fb315"));
 }
 
 TEST_F(CreateTest, MergesParametersOverTheBases) {
@@ -393,8 +404,9 @@ TEST_F(CreateTest, StopsWhenTold) {
   spec.files = {{"model.gguf", Upload(TinyGguf().Bytes())}};
   spec.system = "never used";
   const std::size_t n_blobs = Blobs().size();
+  stop.RequestStop(StopReason::kClientGone);
   const Status status = store_->Create(
-      spec, [&](const std::string&) { stop.RequestStop(StopReason::kClientGone); }, stop.token());
+      spec, [](const std::string&) {}, stop.token());
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Code::kCancelled);
   EXPECT_THAT(Listed(), ElementsAre());

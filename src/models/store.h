@@ -115,11 +115,11 @@ class Store {
   // folder), kIo.
   Status Delete(const ModelName& name);
 
-  // Status lines go to `progress`, on this thread: "parsing GGUF" a file; then, when all layers are
-  // there, "using existing layer sha256:...", "creating new layer sha256:..." or "using
-  // autodetected template chatml" a layer, and "writing manifest". Not "success": the caller sends
-  // it. `progress` runs while the store is locked against deletes: it must not wait. Files are
-  // checked as GGUF (kInvalidArgument with a clear text). On an error no model has changed. Errors:
+  // Status lines go to `progress`, on this thread, when all layers are there: "using existing layer
+  // sha256:...", "creating new layer sha256:..." or "using autodetected template chatml" a layer,
+  // and "writing manifest". What comes before them, and "success", is the caller's to say.
+  // `progress` runs while the store is locked against deletes: it must not wait. Files are checked
+  // as GGUF (kInvalidArgument with a clear text). On an error no model has changed. Errors:
   // kInvalidArgument, kNotFound (the base), kCorrupt (the base), kForbidden, kIo, kCancelled (or
   // what `stop` says).
   Status Create(const CreateSpec& spec, const std::function<void(std::string)>& progress,

@@ -6,12 +6,14 @@
 
 #include "api/native/handler_test.h"
 #include "core/files.h"
+#include "core/text.h"
 
 namespace corral::api {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
+using ::testing::StartsWith;
 
 class CreateTest : public HandlerTest {
  protected:
@@ -50,6 +52,66 @@ class CreateTest : public HandlerTest {
   }
 };
 
+// The status lines of an answer, without repetitions.
+std::vector<std::string> StatusLines(const std::string& written) {
+  std::vector<std::string> lines;
+  for (const std::string_view record : Split(written, '\n')) {
+    if (record.empty()) continue;
+    std::string status(record.substr(11, record.find('"', 11) - 11));  // {"status":"...
+    if (lines.empty() || lines.back() != status) lines.push_back(std::move(status));
+  }
+  return lines;
+}
+
+TEST_F(CreateTest, TellsOfAFileAsOllamaDoes) {
+  const std::string bytes = GgufOfType(kF16).Bytes();
+  const std::string digest = Upload(bytes);
+  const auto exchange =
+      Ask("POST", "/api/create", R"({"model":"m","files":{"m.gguf":")" + digest + R"("}})");
+  EXPECT_THAT(StatusLines(exchange->written),
+              ElementsAre("parsing GGUF", "validating GGUF model", "verifying conversion",
+                          "using existing layer " + digest, "writing manifest", "success"));
+  const std::string size = std::to_string(bytes.size());
+  EXPECT_THAT(
+      exchange->written,
+      HasSubstr(R"({"status":"validating GGUF model","digest":"0000000000000000000","total":)" +
+                size + R"(,"completed":)" + size + "}\n"));
+  EXPECT_TRUE(tasks_.launches().empty()) << "the file stays as it came";
+}
+
+TEST_F(CreateTest, TellsNothingOfValidationOfAFileThatIsMoreThanText) {
+  gguf::Writer writer = GgufOfType(kF16);
+  writer.AddTensor("v.blk.0.weight", {32}, std::vector<float>(32));
+  const auto exchange =
+      Ask("POST", "/api/create",
+          R"({"model":"m","files":{"m.gguf":")" + Upload(writer.Bytes()) + R"("}})");
+  EXPECT_THAT(StatusLines(exchange->written),
+              ElementsAre("parsing GGUF", StartsWith("using existing layer"), "writing manifest",
+                          "success"));
+}
+
+TEST_F(CreateTest, TellsOfAConversionAndOfWhatFollowsIt) {
+  const std::string files = R"("files":{"model.safetensors":")" + Upload("weights") + R"("})";
+  TasksMake(GgufOfType(kF16).Bytes());
+  EXPECT_THAT(StatusLines(Ask("POST", "/api/create", R"({"model":"a",)" + files + "}")->written),
+              ElementsAre("converting model", "parsing GGUF", "validating GGUF model",
+                          "verifying conversion", StartsWith("using existing layer"),
+                          "writing manifest", "success"));
+  Upload("weights");
+  tasks_.on_run = [](const worker::TaskLaunch& launch,
+                     const std::function<void(float)>& on_progress) {
+    on_progress(1.0F);
+    const bool converts = launch.task.kind == Task::Kind::kConvert;
+    return WriteAll(launch.output_fd, GgufOfType(converts ? kF16 : kQ8).Bytes());
+  };
+  EXPECT_THAT(
+      StatusLines(Ask("POST", "/api/create", R"({"model":"b",)" + files + R"(,"quantize":"q8_0"})")
+                      ->written),
+      ElementsAre("converting model", "parsing GGUF", "quantizing F16 model to Q8_0",
+                  "verifying conversion", StartsWith("using existing layer"), "writing manifest",
+                  "success"));
+}
+
 TEST_F(CreateTest, QuantizesAnUploadedModelByAWorker) {
   const std::string digest = Upload(GgufOfType(kF16).Bytes());
   TasksMake(GgufOfType(kQ8).Bytes());
@@ -60,7 +122,9 @@ TEST_F(CreateTest, QuantizesAnUploadedModelByAWorker) {
       exchange->written,
       HasSubstr(R"({"status":"quantizing F16 model to Q8_0","digest":"0000000000000000000",)"
                 R"("total":)"));
-  EXPECT_THAT(exchange->written, HasSubstr("{\"status\":\"verifying conversion\"}\n"));
+  EXPECT_THAT(StatusLines(exchange->written),
+              ElementsAre("parsing GGUF", "quantizing F16 model to Q8_0", "verifying conversion",
+                          StartsWith("using existing layer"), "writing manifest", "success"));
   EXPECT_THAT(exchange->written, ::testing::EndsWith("{\"status\":\"success\"}\n"));
   ASSERT_EQ(tasks_.launches().size(), 1U);
   EXPECT_EQ(tasks_.launches()[0].task.file_type, "Q8_0");
@@ -138,7 +202,7 @@ TEST_F(CreateTest, ConvertsASafetensorsFolder) {
   const auto exchange = Ask("POST", "/api/create",
                             R"({"model":"c","files":{"model.safetensors":")" + weights +
                                 R"(","config.json":")" + config + R"("},"quantize":"q8_0"})");
-  EXPECT_THAT(exchange->written, ::testing::StartsWith("{\"status\":\"converting model\"}\n"));
+  EXPECT_THAT(exchange->written, StartsWith("{\"status\":\"converting model\"}\n"));
   EXPECT_THAT(exchange->written, HasSubstr("quantizing F16 model to Q8_0"));
   ASSERT_EQ(tasks_.launches().size(), 2U);
   const worker::TaskLaunch launch = tasks_.launches()[0];

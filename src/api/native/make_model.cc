@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -28,6 +29,19 @@ struct Gguf {
 std::string FileTypeOf(const gguf::Info& info) {
   if (info.Uint("general.file_type") == 0U) return "F32";
   return info.FileType();
+}
+
+// A model of text alone. The prefixes are those of tensors that belong to other senses or to
+// prediction of several tokens (Ollama, server/create.go).
+bool IsTextModel(const gguf::Info& info) {
+  constexpr std::string_view kOthers[] = {"a.", "mm.", "mtp.", "s.", "v."};
+  return models::GgufKind(info) == "model" &&
+         std::none_of(
+             info.tensors.begin(), info.tensors.end(), [&](const gguf::TensorInfo& tensor) {
+               return std::any_of(
+                   std::begin(kOthers), std::end(kOthers),
+                   [&](std::string_view prefix) { return tensor.name.starts_with(prefix); });
+             });
 }
 
 // "model-00002-of-00003.gguf": 2 of 3.
@@ -134,12 +148,13 @@ class Maker {
     } else {
       CORRAL_TRY(files, JoinParts(spec_.files));
     }
-    if (!plan_.quantize.empty()) {
-      for (Gguf& file : files) {
-        const auto info = gguf::Read(file.path);
-        if (!info || models::GgufKind(*info) != "model") continue;
+    for (Gguf& file : files) {
+      const auto info = gguf::Read(file.path);
+      if (!info || models::GgufKind(*info) != "model") continue;
+      const fs::path as_it_came = file.path;
+      if (!plan_.quantize.empty())
         CORRAL_TRY_STATUS(Quantize(plan_.quantize, "quantization", &file));
-      }
+      if (file.path == as_it_came) Validate(*info);
     }
     return Commit(std::move(files), &spec_.files);
   }
@@ -154,7 +169,10 @@ class Maker {
   }
 
   Status MakeAdapter() {
-    if (!HasSafetensors(spec_.adapters)) return {};
+    if (!HasSafetensors(spec_.adapters)) {
+      for (std::size_t i = 0; i < spec_.adapters.size(); ++i) progress_({"parsing GGUF"});
+      return {};
+    }
     fs::path base = base_ ? base_->gguf : fs::path();
     for (const auto& [path, digest] : spec_.files) {
       const auto info = gguf::Read(store_.BlobPath(digest));
@@ -194,6 +212,7 @@ class Maker {
     std::vector<std::pair<std::uint64_t, Gguf>> parts;
     std::uint64_t total_bytes = 0;
     for (const auto& [name, digest] : uploads) {
+      progress_({"parsing GGUF"});
       Gguf file{name, store_.BlobPath(digest), digest, nullptr};
       const auto info = gguf::Read(file.path);
       const auto count = info ? info->Uint("split.count").value_or(1) : 1;
@@ -256,7 +275,16 @@ class Maker {
     made.name = kind == Task::Kind::kConvert ? "model.gguf" : "adapter.gguf";
     CORRAL_TRY(made.made, RunTask(std::move(task), inputs, status, total_bytes));
     made.path = made.made->path();
+    progress_({"parsing GGUF"});
     return made;
+  }
+
+  // Ollama writes a text model's file anew and reads what came of it. Here it is looked at, and
+  // stays as it is; what is wrong with it Create says.
+  void Validate(const gguf::Info& info) {
+    if (!IsTextModel(info) || !gguf::CheckLoadable(info)) return;
+    progress_({"validating GGUF model", info.file_bytes, info.file_bytes});
+    progress_({"verifying conversion"});
   }
 
   // `file` becomes a new one of that type, unless it is. `what` is for Ollama's texts.
@@ -278,6 +306,7 @@ class Maker {
     CORRAL_TRY(auto made,
                RunTask(std::move(task), {file->path},
                        "quantizing " + from + " model to " + file_type, info->file_bytes));
+    progress_({"verifying conversion"});
     file->path = made->path();
     file->blob.reset();
     file->made = std::move(made);  // the unquantized one, if it was made too, is gone now
@@ -295,7 +324,6 @@ class Maker {
                  static_cast<std::uint64_t>(part * static_cast<double>(total_bytes))});
     };
     CORRAL_TRY_STATUS(services_.tasks.Run(launch, on_progress, stop_));
-    progress_({"verifying conversion"});
     CORRAL_TRY(const gguf::Info made, gguf::Read(output->path()));
     auto checked = gguf::CheckLoadable(made);
     if (!checked) return Fail(std::move(checked).error().Within("verify conversion"));
