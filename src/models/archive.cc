@@ -26,6 +26,7 @@ constexpr std::size_t kChunkBytes = 1U << 20U;
 constexpr std::uint64_t kMostRecordBytes = 1U << 20U;    // pax records, long names
 constexpr std::uint64_t kMostManifestBytes = 4U << 20U;  // as a store's own (docs/formats/store.md)
 constexpr std::size_t kMostManifests = 16'384;
+constexpr std::uint64_t kMostMemberBytes = 16ULL << 40U;  // as a blob in a registry's manifest
 
 tl::unexpected<Error> Refuse(std::string why) {
   return Fail(Code::kInvalidArgument, std::move(why));
@@ -102,14 +103,18 @@ class Loader {
     }
     if (!has_members_) return Refuse("the archive is empty");
     std::vector<ModelName> names;
+    Status incomplete;  // of the first one; the others are loaded all the same
     for (auto& [name, manifest] : manifests_) {
       CORRAL_TRY(const std::vector<Layer> missing, store_.CommitPull(name, manifest, {}));
-      if (!missing.empty()) {
-        return Fail(Code::kCorrupt, "the archive has model '" + name.Short() +
-                                        "' without its layer " + missing[0].digest.ToString());
+      if (missing.empty()) {
+        names.push_back(name);
+      } else if (incomplete) {
+        incomplete =
+            Fail(Code::kCorrupt, "the archive has model '" + name.Short() + "' without its layer " +
+                                     missing[0].digest.ToString());
       }
-      names.push_back(name);
     }
+    if (!incomplete) return Fail(std::move(incomplete).error());
     return names;
   }
 
@@ -156,6 +161,7 @@ class Loader {
       if (header->type != 'x' && header->type != 'g' && header->type != 'L') {
         if (records.path) header->path = *records.path;
         if (records.size) header->size = *records.size;
+        if (header->size > kMostMemberBytes) return Refuse("a member of the archive is too large");
         return header;
       }
       if (header->size > kMostRecordBytes) return Refuse("a record in the archive is too long");

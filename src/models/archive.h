@@ -34,7 +34,8 @@ Status SaveModels(Store& store, const std::vector<ModelName>& models, const Arch
 
 // Every blob is hashed before it gets its name, and a model appears when all its blobs are there.
 // Members with other names are passed over; an archive with links, devices, absolute paths or ".."
-// is refused (S03). What came before an error stays, as uploads do. Returns the models, in the
+// is refused (S03). What came before an error stays, as uploads do, and a model without all
+// its blobs (in a tar of a live store) does not keep the others out. Returns the models, in the
 // order of the archive. Errors: kInvalidArgument (not a tar, or refused), kCorrupt (a blob whose
 // bytes are others, a model without all its blobs), kForbidden, kIo.
 Result<std::vector<ModelName>> LoadModels(Store& store, const ArchiveSource& source,

@@ -144,6 +144,34 @@ TEST_F(ArchiveTest, EveryCutOfAnArchiveEndsWithAnErrorAndNoHalfModel) {
   }
 }
 
+// As in a tar of a store that was written to meanwhile.
+TEST_F(ArchiveTest, AModelWithoutItsLayersDoesNotKeepTheOthersOut) {
+  Open();
+  CreateFrom("m", TinyGguf().Bytes());
+  const std::string raw = Load("m")->manifest.raw;
+  std::string lacking = raw;
+  const std::string hex = Load("m")->manifest.layers[0].digest.hex();
+  lacking.replace(lacking.find(hex), hex.size(), std::string(64, 'a'));
+  const auto other = Other();
+  const std::string folder = "manifests/registry.ollama.ai/library/";
+  const auto loaded =
+      LoadInto(*other, File(folder + "lacking/latest", lacking) + Save({NameOf("m")}));
+  ASSERT_FALSE(loaded);
+  EXPECT_THAT(loaded.error().message, HasSubstr("model 'lacking:latest' without its layer"));
+  EXPECT_TRUE(other->Load(NameOf("m")));
+  EXPECT_FALSE(other->Load(NameOf("lacking")));
+}
+
+TEST_F(ArchiveTest, RefusesSizesThatNoFileHas) {
+  const auto other = Other();
+  for (const std::uint64_t size :
+       {std::uint64_t{1} << 45U, ~std::uint64_t{0}, ~std::uint64_t{0} - 511}) {
+    const auto loaded = LoadInto(*other, EncodeTarHeader({"x", size, '0'}, 0) + kEnd);
+    ASSERT_FALSE(loaded);
+    EXPECT_THAT(loaded.error().message, HasSubstr("too large"));
+  }
+}
+
 TEST_F(ArchiveTest, LongPathsAndLargeSizesGoThroughHeaders) {
   const std::string host = std::string(60, 'h') + "." + std::string(200, 'h');
   for (const TarHeader& header : {TarHeader{"manifests/" + host + "/n/m/t", 5, '0'},

@@ -8,7 +8,10 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
 import registry as reg  # noqa: E402
-from server import MODEL, Server, corral_binary  # noqa: E402
+from gate import Gate  # noqa: E402
+from server import MODEL, Server, corral_binary, wait_for  # noqa: E402
+
+MIB = 1 << 20
 
 
 def corral(server, *words, models=None, **options):
@@ -47,6 +50,35 @@ class Archive(unittest.TestCase):
             refused = corral(server, "load", models=other, input=evil)
             self.assertEqual(1, refused.returncode)
             self.assertIn(b"is absolute", refused.stderr)
+
+    def test_a_tar_of_the_folder_made_during_a_pull_restores_to_a_store_that_works(self):
+        if not reg.is_installed():
+            self.skipTest("docker-registry is not installed: scripts/setup-debian test")
+        layers, config = reg.model_blobs(24 * MIB, 8)
+        with reg.DockerRegistry() as registry, Gate(registry.port) as gate, Server(with_model=True) as server, \
+                tempfile.TemporaryDirectory() as other, tempfile.TemporaryDirectory() as third:
+            manifest = registry.put_model("library/late", "latest", layers, config)
+            name = f"{gate.host}/library/late"
+            request = {"model": name, "insecure": True}
+            gate.rules = lambda n: {"bytes_per_second": 2 * MIB}
+            stream = server.stream("/api/pull", request)
+            wait_for(lambda: any((server.models / "blobs").glob("*-partial-0")), "the state of the download")
+            tar = subprocess.run(["tar", "-C", str(server.models), "-c", "."], capture_output=True)  # 1: files changed meanwhile
+            self.assertIn(tar.returncode, (0, 1), tar.stderr)
+            stream.close()
+            gate.rules = lambda n: {}
+            subprocess.run(["tar", "-C", other, "-x"], input=tar.stdout, check=True)
+            with Server(other) as restored:
+                self.assertEqual([MODEL], restored.model_names())
+                self.assertEqual(1, reg.assert_store_is_whole(self, other))
+                self.assertTrue(restored.ask("/api/generate", {"model": MODEL, "prompt": "Hello", "options": {"num_predict": 2}})["response"])
+                records = restored.stream("/api/pull", request).rest()  # goes on with what the tar has of it
+                self.assertEqual("success", records[-1].get("status"), records[-1])
+                self.assertEqual(manifest, reg.stored_manifest(other, f"{name}/latest"))
+                self.assertEqual(2, reg.assert_store_is_whole(self, other))
+            loaded = corral(server, "load", models=third, input=tar.stdout)
+            self.assertEqual((0, f"loaded {MODEL}\n".encode()), (loaded.returncode, loaded.stdout), loaded.stderr)
+            self.assertEqual(1, reg.assert_store_is_whole(self, third))
 
     def test_saving_what_is_not_there_says_so(self):
         with Server() as server:
