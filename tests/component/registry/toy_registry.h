@@ -1,5 +1,5 @@
-// A registry for tests: manifests and blobs in memory over the real HTTP server, and on demand the
-// wrong answers. It writes down what it was asked.
+// A registry for tests: manifests, blobs and uploads in memory over the real HTTP server, and on
+// demand the wrong answers. It writes down what it was asked.
 #pragma once
 
 #include <atomic>
@@ -40,20 +40,28 @@ class ToyRegistry {
 
   struct Seen {
     std::string method, path, query, authorization, range, user_agent;
+    std::string content_range, body;
   };
   std::vector<Seen> seen() const;
+  // What was pushed; nullopt if it is not there.
+  std::optional<std::string> BlobOf(const models::Digest& digest) const;
+  std::optional<std::string> ManifestOf(const std::string& name) const;
+  // The bytes of all unfinished uploads become these.
+  void SetUploads(const std::string& bytes);
   // Bytes of blobs that went out.
   std::uint64_t n_served() const { return n_served_.load(); }
 
  private:
   http::Task<void> Answer(http::Exchange& exchange);
-  http::Response AnswerTo(const http::Request& request);
+  http::Response AnswerTo(const http::Request& request, const std::string& body);
   http::Response Blob(const http::Request& request);
+  http::Response Upload(const http::Request& request, const std::string& body);
 
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::map<std::string, std::string, std::less<>> blobs_;      // digest -> bytes
   std::map<std::string, std::string, std::less<>> manifests_;  // "library/m/latest" -> text
+  std::map<std::string, std::string, std::less<>> uploads_;    // path -> bytes
   std::vector<Seen> seen_;
   Rule rule_;
   std::atomic<bool> ignores_ranges_{false};
