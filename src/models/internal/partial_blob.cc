@@ -31,10 +31,11 @@ Status WriteState(const fs::path& file, std::string_view text) {
   const UniqueFd fd(
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!fd.is_valid()) return Fail(ErrnoError(errno, "write the state of a download"));
-  CORRAL_TRY_STATUS(WriteAll(fd.get(), text));
-  if (::rename(temporary.c_str(), file.c_str()) != 0)
-    return Fail(ErrnoError(errno, "write the state of a download"));
-  return {};
+  Status written = WriteAll(fd.get(), text);
+  if (written && ::rename(temporary.c_str(), file.c_str()) != 0)
+    written = Fail(ErrnoError(errno, "write the state of a download"));
+  if (!written) ::unlink(temporary.c_str());  // the disk may be full
+  return written;
 }
 
 }  // namespace

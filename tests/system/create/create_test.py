@@ -1,65 +1,25 @@
 #!/usr/bin/env python3
 """create with the real worker: a safetensors folder becomes a model whose vectors are those of sentence-transformers, every
-quantization, servers that are killed in the middle, several servers on one folder, a folder that is only read."""
-import hashlib
+quantization, clients that leave."""
 import json
-import os
 import pathlib
-import random
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "fixtures"))
-from server import ROOT, Server, corral_binary, in_parallel, wait_for  # noqa: E402
+from creating import create, minilm, upload_folder  # noqa: E402
+from registry import assert_store_is_whole  # noqa: E402
+from server import Server, corral_binary, wait_for  # noqa: E402
 
 TYPES = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M"]
-KILLS = 12  # of each kind; the campaign by hand: CORRAL_KILLS=50
-
-
-def minilm():
-    return pathlib.Path(subprocess.run([str(ROOT / "scripts/fetch-minilm")], check=True, capture_output=True, text=True,
-                                       timeout=900).stdout.strip())
 
 
 def cosine(a, b):
     dot = sum(x * y for x, y in zip(a, b))
     return dot / (sum(x * x for x in a) ** 0.5 * sum(x * x for x in b) ** 0.5)
-
-
-def upload_folder(server, folder):
-    """As the command line does: names on the wire to digests."""
-    files = {}
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*/*.json")]):
-        digest, answer = server.upload(path)
-        assert answer.status in (200, 201), answer
-        files[path.relative_to(folder).as_posix()] = digest
-    return files
-
-
-def create(server, name, **request):
-    """The records of a create; the last is success or an error."""
-    stream = server.stream("/api/create", {"model": name, **request})
-    return stream.rest()
-
-
-def assert_store_is_whole(test, models):
-    """By a reader that shares no code with the server: every manifest reads, every layer is there and is what it says."""
-    n = 0
-    for manifest in (pathlib.Path(models) / "manifests").glob("*/*/*/*"):
-        if manifest.name.startswith("."):
-            continue
-        parsed = json.loads(manifest.read_text())
-        for layer in [*parsed["layers"], parsed["config"]]:
-            blob = pathlib.Path(models) / "blobs" / layer["digest"].replace(":", "-")
-            test.assertTrue(blob.exists(), f"{manifest}: {blob.name} is missing")
-            test.assertEqual(layer["size"], blob.stat().st_size)
-            test.assertEqual(layer["digest"], "sha256:" + hashlib.sha256(blob.read_bytes()).hexdigest())
-        n += 1
-    return n
 
 
 class Conversion(unittest.TestCase):
@@ -118,112 +78,6 @@ class Conversion(unittest.TestCase):
             wait_for(lambda: not server.workers(), "the worker to be ended")
             wait_for(lambda: not [b for b in (server.models / "blobs").iterdir() if "corral" in b.name], "scratch files to go")
             self.assertEqual([], server.model_names())
-
-
-class Kills(unittest.TestCase):
-    """kill -9 at random moments; a seed that failed is in the message."""
-
-    def setUp(self):
-        self.seed = int(os.environ.get("CORRAL_SEED") or time.time_ns() % 1_000_000)
-        self.random = random.Random(self.seed)
-        self.n = int(os.environ.get("CORRAL_KILLS") or KILLS)
-
-    def test_a_create_that_is_killed_leaves_every_model_whole_and_the_next_ends_well(self):
-        with Server() as server:
-            files = upload_folder(server, minilm())
-            began = time.monotonic()
-            self.assertEqual("success", create(server, "kept", files=files)[-1]["status"])
-            took = time.monotonic() - began
-            for i in range(self.n):
-                files = upload_folder(server, minilm())
-                stream = server.stream("/api/create", {"model": "kept" if i % 2 else "new", "files": files, "quantize": "q8_0"})
-                time.sleep(self.random.uniform(0, 1.5 * took))
-                server.process.kill()
-                server.process.wait(10)
-                stream.close()
-                with self.subTest(seed=self.seed, kill=i):
-                    self.assertGreaterEqual(assert_store_is_whole(self, server.models), 1)
-                server.start()
-                self.assertIn("kept:latest", server.model_names())
-            self.assertEqual("success", create(server, "new", files=upload_folder(server, minilm()))[-1]["status"])
-            self.assertEqual(2, assert_store_is_whole(self, server.models))
-
-    def test_a_prune_that_is_killed_takes_no_blob_of_a_model(self):
-        with Server() as server:
-            self.assertEqual("success", create(server, "kept", files=upload_folder(server, minilm()))[-1]["status"])
-            server.stop()
-            old = time.time() - 7200
-            for i in range(self.n):
-                for j in range(300):
-                    blob = server.models / "blobs" / ("sha256-" + hashlib.sha256(f"{i} {j}".encode()).hexdigest())
-                    blob.write_bytes(b"orphan")
-                    os.utime(blob, (old, old))
-                process = subprocess.Popen([corral_binary(), "serve"], env=server.environment(), stdout=subprocess.DEVNULL,
-                                           stderr=subprocess.DEVNULL)
-                time.sleep(self.random.uniform(0, 0.15))
-                process.kill()
-                process.wait(10)
-                with self.subTest(seed=self.seed, kill=i):
-                    self.assertEqual(1, assert_store_is_whole(self, server.models))
-            server.start()
-            self.assertEqual(["kept:latest"], server.model_names())
-            left = [b for b in (server.models / "blobs").iterdir() if b.stat().st_size == 6]
-            self.assertEqual([], left)
-
-
-class SharedFolders(unittest.TestCase):
-    def test_two_servers_on_one_folder_keep_each_others_models(self):
-        for locks in ("flock", "leases"):
-            with self.subTest(locks=locks), tempfile.TemporaryDirectory() as models, \
-                    Server(models, {"CORRAL_STORE_LOCKS": locks}) as a, Server(models, {"CORRAL_STORE_LOCKS": locks}) as b:
-                files = upload_folder(a, minilm())
-                self.assertEqual("success", create(a, "base", files=files)[-1]["status"])
-
-                def work(server, name):
-                    for i in range(6):
-                        self.assertEqual("success", create(server, f"{name}{i}", **{"from": "base"}, system=f"{name}{i}")[-1]["status"])
-                        if i % 2:
-                            self.assertEqual(200, server.request("DELETE", "/api/delete", json.dumps({"model": f"{name}{i}"})).status)
-                in_parallel(lambda: work(a, "a"), lambda: work(b, "b"))
-                expected = sorted(["base:latest", *(f"{s}{i}:latest" for s in "ab" for i in (0, 2, 4))])
-                self.assertEqual(expected, sorted(a.model_names()))
-                self.assertEqual(expected, sorted(b.model_names()))
-                self.assertEqual(7, assert_store_is_whole(self, models))
-
-    def test_a_server_that_is_killed_with_leases_does_not_stop_the_other(self):
-        with tempfile.TemporaryDirectory() as models, Server(models, {"CORRAL_STORE_LOCKS": "leases"}) as b:
-            self.assertEqual("success", create(b, "base", files=upload_folder(b, minilm()))[-1]["status"])
-            leases = pathlib.Path(models) / ".corral" / "leases"
-            lost = leases / "shared-0123456789abcdef"  # as a server leaves it that is killed
-            lost.write_text("token")
-            old = time.time() - 90
-            os.utime(lost, (old, old))
-            self.assertEqual(200, b.request("DELETE", "/api/delete", json.dumps({"model": "base"}), timeout=20).status)
-            self.assertEqual([], list(leases.iterdir()))
-
-    def test_a_folder_that_is_only_read_serves_and_answers_403_to_writers(self):
-        with tempfile.TemporaryDirectory() as shared, tempfile.TemporaryDirectory() as own:
-            with Server(shared) as server:
-                self.assertEqual("success", create(server, "theirs", files=upload_folder(server, minilm()))[-1]["status"])
-            before = sorted((p.as_posix(), p.lstat().st_mtime_ns) for p in pathlib.Path(shared).rglob("*") if p.is_file())
-            with Server(env={"CORRAL_MODELS": f"{shared}:ro"}) as server:
-                self.assertEqual(["theirs:latest"], server.model_names())
-                self.assertEqual(384, len(server.ask("/api/embed", {"model": "theirs", "input": "x"})["embeddings"][0]))
-                for method, path, body in (("DELETE", "/api/delete", {"model": "theirs"}),
-                                           ("POST", "/api/copy", {"source": "theirs", "destination": "x"}),
-                                           ("POST", "/api/create", {"model": "x", "from": "theirs", "stream": False})):
-                    answer = server.request(method, path, json.dumps(body))
-                    self.assertEqual(403, answer.status, path)
-                    self.assertIn("read-only", answer.json["error"])
-            with Server(env={"CORRAL_MODELS": f"{own}:{shared}:ro"}) as server:
-                self.assertEqual("success", create(server, "ours", **{"from": "theirs"}, system="S")[-1]["status"])
-                self.assertEqual({"ours:latest", "theirs:latest"}, set(server.model_names()))
-                self.assertEqual(384, len(server.ask("/api/embed", {"model": "ours", "input": "x"})["embeddings"][0]))
-                refused = server.request("DELETE", "/api/delete", json.dumps({"model": "theirs"}))
-                self.assertEqual(403, refused.status)
-                self.assertIn("only read", refused.json["error"])
-            after = sorted((p.as_posix(), p.lstat().st_mtime_ns) for p in pathlib.Path(shared).rglob("*") if p.is_file())
-            self.assertEqual(before, after)
 
 
 if __name__ == "__main__":

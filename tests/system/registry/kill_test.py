@@ -1,28 +1,23 @@
 #!/usr/bin/env python3
-"""kill -9 in every phase of pulls and pushes. After each, what the store lists is whole; in the end the transfer ends well.
-
-CORRAL_KILLS: how many kills at random times (default 10)."""
-import contextlib
-import os
+"""kill -9 in every phase of pulls and pushes. After each, what the store lists is whole; the next transfer ends well."""
+import json
 import pathlib
-import random
 import shutil
-import signal
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
 import registry as reg  # noqa: E402
 from gate import Gate  # noqa: E402
+from kills import SEED, Campaign, chance, kill, n_random, stream_and_kill  # noqa: E402
 from server import Server  # noqa: E402
 
 MIB = 1 << 20
-N_RANDOM = int(os.environ.get("CORRAL_KILLS", "10"))
+N_RANDOM = n_random(10)  # of each kind
 
 
-class Kills(unittest.TestCase):
+class KillTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.registry = reg.DockerRegistry()
@@ -36,28 +31,25 @@ class Kills(unittest.TestCase):
         self.models = pathlib.Path(tempfile.mkdtemp(prefix="corral-kill-")) / "models"
         self.addCleanup(shutil.rmtree, self.models.parent, ignore_errors=True)
 
-    def pull(self, server, host, on_record=lambda record: None):
-        stream = server.stream("/api/pull", {"model": f"{host}/library/m", "insecure": True})
-        with contextlib.suppress(OSError):
-            while (record := stream.next()) is not None:
-                on_record(record)
-        stream.close()
-        return stream.records
+    def request(self, host):
+        return {"model": f"{host}/library/m", "insecure": True}
 
-    def kill(self, server):
-        server.process.send_signal(signal.SIGKILL)
-        server.process.wait(20)
+    def whole(self):
+        with self.subTest(seed=SEED):
+            reg.assert_store_is_whole(self, self.models)
 
     def ends_well(self, host):
         """The next pull brings what is missing, and nothing is left over."""
         with Server(models=self.models) as server:
-            records = self.pull(server, host)
+            records = server.stream("/api/pull", self.request(host)).rest()
             self.assertEqual("success", records[-1].get("status"), records[-1])
             self.assertEqual(self.manifest, reg.stored_manifest(self.models, f"{host}/library/m/latest"))
-            reg.assert_store_is_whole(self, self.models)
+            self.whole()
             self.assertEqual([], [path.name for path in (self.models / "blobs").iterdir() if len(path.name) != 71])
             self.assertEqual(200, server.request("DELETE", "/api/delete", body='{"model":"%s/library/m"}' % host).status)
 
+
+class PullKills(KillTest):
     def test_a_pull_killed_at_each_of_its_steps(self):
         big = reg.digest(self.layers[0][1])
         second = reg.digest(self.layers[1][1])
@@ -72,103 +64,145 @@ class Kills(unittest.TestCase):
             "all blobs are there": lambda record: record.get("status") == "verifying sha256 digest",
             "the manifest is written": lambda record: record.get("status") == "writing manifest",
         }
-        with Gate(self.registry.port, lambda n: {"bytes_per_second": 8 * MIB}) as gate:
+        campaign = Campaign("pulls at named points")
+        with Gate(self.registry.port) as gate:
             for step, is_there in steps.items():
                 with self.subTest(step):
-                    hits = []
+                    gate.rules = lambda n: {"bytes_per_second": 8 * MIB}
                     with Server(models=self.models) as server:
-
-                        def look(record):
-                            if not hits and is_there(record):
-                                hits.append(record)
-                                self.kill(server)
-                        self.pull(server, gate.host, look)
-                        self.assertTrue(hits, "the step was never seen")
-                    reg.assert_store_is_whole(self, self.models)
+                        _, was_killed = stream_and_kill(server, "/api/pull", self.request(gate.host), campaign, at=is_there)
+                        self.assertTrue(was_killed, "the step was never seen")
+                    self.whole()
                     gate.rules = lambda n: {}
                     self.ends_well(gate.host)
-                    gate.rules = lambda n: {"bytes_per_second": 8 * MIB}
+        campaign.report()
+
+    def test_a_pull_of_a_new_version_killed_while_the_old_one_goes(self):
+        registry_name = "library/versions"
+        shared, config = reg.model_blobs(MIB, 5)
+        with reg.DockerRegistry() as registry:
+            request = {"model": f"{registry.host}/{registry_name}", "insecure": True}
+            registry.put_model(registry_name, "latest", shared + [(reg.LAYER_TYPE + "system", b"old")], config)
+            with Server(models=self.models) as server:
+                self.assertEqual("success", server.stream("/api/pull", request).rest()[-1].get("status"))
+                manifest = registry.put_model(registry_name, "latest", shared, config)
+                campaign = Campaign("pulls that replace")
+                _, was_killed = stream_and_kill(server, "/api/pull", request, campaign,
+                                                at=lambda record: record.get("status") == "removing unused layers")
+                self.assertTrue(was_killed)
+                campaign.report()
+            self.whole()
+            with Server(models=self.models) as server:
+                self.assertEqual("success", server.stream("/api/pull", request).rest()[-1].get("status"))
+                self.assertEqual(manifest, reg.stored_manifest(self.models, f"{registry.host}/{registry_name}/latest"))
 
     def test_a_pull_killed_at_random_goes_on_each_time(self):
-        chance = random.Random(2026)
-        n_kills = 0
+        campaign = Campaign("pulls at random")
+        n_complete = 0
         with Gate(self.registry.port, lambda n: {"bytes_per_second": 8 * MIB}) as gate:
-            while n_kills < N_RANDOM:
+            for _ in range(5 * N_RANDOM):
+                if campaign.n == N_RANDOM:
+                    break
                 with Server(models=self.models) as server:
-                    until = time.monotonic() + chance.uniform(0.01, 1.0)
-                    killed = []
-
-                    def look(record, server=server, until=until, killed=killed):
-                        if not killed and time.monotonic() >= until:
-                            killed.append(True)
-                            self.kill(server)
-                    records = self.pull(server, gate.host, look)
-                    if not killed:
-                        self.kill(server)
-                    n_kills += 1
-                    if records and records[-1].get("status") == "success":  # begin again
-                        shutil.rmtree(self.models)
-                        continue
-                reg.assert_store_is_whole(self, self.models)
+                    _, was_killed = stream_and_kill(server, "/api/pull", self.request(gate.host), campaign, after_s=chance.uniform(0, 4))
+                    kill(server)
+                self.whole()
+                if not was_killed:  # it is there: begin again
+                    n_complete += 1
+                    shutil.rmtree(self.models)
+            self.assertEqual(N_RANDOM, campaign.n)
             gate.rules = lambda n: {}
-            if not (self.models / "manifests").exists() or not list((self.models / "manifests").glob("*/*/*/*")):
-                self.ends_well(gate.host)
+            self.ends_well(gate.host)
+        campaign.report()
+        print(f"{n_complete} of those pulls came to their end meanwhile", flush=True)
 
     def test_what_came_before_a_kill_is_not_fetched_again(self):
-        with Gate(self.registry.port, lambda n: {"bytes_per_second": 4 * MIB}) as gate:
+        with Gate(self.registry.port, lambda n: {"bytes_per_second": 2 * MIB}) as gate:
             with Server(models=self.models) as server:
-                seen = []
 
-                def look(record):
-                    if not seen and record.get("completed", 0) > 16 * MIB and any((self.models / "blobs").glob("*-partial-0")):
-                        seen.append(record)
-                        time.sleep(2.5)  # the state is saved every two seconds
-                        self.kill(server)
-                gate.rules = lambda n: {"bytes_per_second": MIB}
-                self.pull(server, gate.host, look)
-                self.assertTrue(seen)
+                def is_saved(_):
+                    states = list((self.models / "blobs").glob("*-partial-0"))
+                    return states and json.loads(states[0].read_text())["Completed"] > 14 * MIB
+                self.assertTrue(stream_and_kill(server, "/api/pull", self.request(gate.host), Campaign("pulls"), at=is_saved)[1])
             gate.rules = lambda n: {}
             with Server(models=self.models) as server:
-                records = self.pull(server, gate.host)
+                records = server.stream("/api/pull", self.request(gate.host)).rest()
                 first = next(record for record in records if record.get("digest") == reg.digest(self.layers[0][1]))
                 self.assertGreater(first["completed"], 12 * MIB)
                 self.assertEqual("success", records[-1].get("status"), records[-1])
 
-    def test_a_push_killed_at_random_ends_well_the_next_time(self):
-        chance = random.Random(7)
-        with Server(models=self.models) as server:
-            self.pull(server, self.registry.host)
-        with reg.DockerRegistry() as target:
-            name = f"{target.host}/library/copy"
 
-            def push(server, on_record=lambda record: None):
-                stream = server.stream("/api/push", {"model": name, "insecure": True})
-                with contextlib.suppress(OSError):
-                    while (record := stream.next()) is not None:
-                        on_record(record)
-                stream.close()
-                return stream.records
-            for _ in range(max(3, N_RANDOM // 3)):
+class PushKills(KillTest):
+    """Pushes of the same model; the registry must have all of it in the end, and our store too."""
+
+    def setUp(self):
+        super().setUp()
+        self.target = reg.DockerRegistry()
+        self.target.__enter__()
+        self.addCleanup(self.target.__exit__, None, None, None)
+        with Server(models=self.models) as server:
+            self.assertEqual("success", server.stream("/api/pull", self.request(self.registry.host)).rest()[-1].get("status"))
+
+    def is_there(self, repository):
+        manifest = self.target.request("GET", f"/v2/library/{repository}/manifests/latest", headers={"Accept": reg.MANIFEST_TYPE})
+        self.assertEqual(self.manifest, manifest.body)
+        for data in [*(data for _, data in self.layers), self.config]:
+            self.assertEqual(data, self.target.request("GET", f"/v2/library/{repository}/blobs/{reg.digest(data)}").body)
+
+    def test_a_push_killed_at_each_of_its_steps(self):
+        big = reg.digest(self.layers[0][1])
+        second = reg.digest(self.layers[1][1])
+        steps = {
+            "the manifest is read": lambda record: record.get("status") == "retrieving manifest",
+            "an upload has begun": lambda record: record.get("digest") == big,
+            "half of a blob is there": lambda record: record.get("digest") == big and record.get("completed", 0) > 12 * MIB,
+            "the second blob is on its way": lambda record: record.get("digest") == second and record.get("completed", 0) > 0,
+            "the manifest goes out": lambda record: record.get("status") == "pushing manifest",
+        }
+        campaign = Campaign("pushes at named points")
+        with Gate(self.target.port) as gate:
+            for i, (step, is_there) in enumerate(steps.items()):
+                name = f"{gate.host}/library/step{i}"
+                request = {"model": name, "insecure": True}
+                with self.subTest(step):
+                    gate.rules = lambda n: {"up_bytes_per_second": 16 * MIB}
+                    with Server(models=self.models) as server:
+                        server.copy(f"{self.registry.host}/library/m", name)
+                        _, was_killed = stream_and_kill(server, "/api/push", request, campaign, at=is_there)
+                        self.assertTrue(was_killed, "the step was never seen")
+                    self.whole()
+                    gate.rules = lambda n: {}
+                    with Server(models=self.models) as server:
+                        records = server.stream("/api/push", request).rest()
+                        self.assertEqual("success", records[-1].get("status"), records[-1])
+                    self.is_there(f"step{i}")
+        campaign.report()
+
+    def test_a_push_killed_at_random_ends_well_the_next_time(self):
+        campaign = Campaign("pushes at random")
+        n_complete = 0
+        with Gate(self.target.port, lambda n: {"up_bytes_per_second": 24 * MIB}) as gate:
+            for _ in range(5 * N_RANDOM):
+                if campaign.n == N_RANDOM:
+                    break
+                name = f"{gate.host}/library/copy{n_complete}"
                 with Server(models=self.models) as server:
                     server.copy(f"{self.registry.host}/library/m", name)
-                    until = time.monotonic() + chance.uniform(0.0, 0.4)
-                    killed = []
-
-                    def look(record, server=server, until=until, killed=killed):
-                        if not killed and time.monotonic() >= until:
-                            killed.append(True)
-                            self.kill(server)
-                    push(server, look)
-                    if not killed:
-                        self.kill(server)
-                reg.assert_store_is_whole(self, self.models)
+                    _, was_killed = stream_and_kill(server, "/api/push", {"model": name, "insecure": True}, campaign,
+                                                    after_s=chance.uniform(0, 1.6))
+                    kill(server)
+                self.whole()
+                if not was_killed:
+                    self.is_there(f"copy{n_complete}")
+                    n_complete += 1
+            self.assertEqual(N_RANDOM, campaign.n)
+            gate.rules = lambda n: {}
             with Server(models=self.models) as server:
-                records = push(server)
+                records = server.stream("/api/push", {"model": name, "insecure": True}).rest()
                 self.assertEqual("success", records[-1].get("status"), records[-1])
-            self.assertEqual(self.manifest, target.request("GET", "/v2/library/copy/manifests/latest",
-                                                           headers={"Accept": reg.MANIFEST_TYPE}).body)
-            for _, data in self.layers:
-                self.assertEqual(data, target.request("GET", f"/v2/library/copy/blobs/{reg.digest(data)}").body)
+            self.is_there(name.rsplit("/", 1)[1])
+        campaign.report()
+        print(f"{n_complete} of those pushes came to their end meanwhile", flush=True)
 
 
 if __name__ == "__main__":
