@@ -1,5 +1,5 @@
-// Fuzzes gguf::ReadFd and gguf::CheckLoadable: whatever the bytes are, an Info keeps its promises
-// or there is an error.
+// Fuzzes gguf::ReadFd, gguf::CheckLoadable and gguf::CheckAdapter: whatever the bytes are, an Info
+// keeps its promises or there is an error.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,6 +32,7 @@ void CheckPromises(const corral::gguf::Info& info, std::size_t size) {
   static_cast<void>(info.ArchUint("block_count"));
   static_cast<void>(info.IsEmbeddingModel());
   static_cast<void>(corral::gguf::CheckLoadable(info));
+  static_cast<void>(corral::gguf::CheckAdapter(info, info));
 }
 
 }  // namespace

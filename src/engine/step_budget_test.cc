@@ -92,5 +92,20 @@ TEST(StepBudget, WithoutStreamsAStepIsBoundedByTimeAndByTheBatch) {
   EXPECT_EQ(budget.PromptTokens(0, 0, 0, 512), 0);
 }
 
+TEST(StepBudget, StreamsThatCannotTakePartGetTheirTimeToo) {
+  StepBudget budget;
+  const Machine machine;
+  budget.Note(0, 100, 1, machine.Step(0, 100));
+  for (int i = 0; i < 20; ++i) budget.Note(1, 0, 1, machine.Step(1, 0));
+  const int chunk = budget.PromptTokens(1, 1, 1'000, 512);
+  ASSERT_GT(chunk, 0);
+  budget.Note(0, chunk, 1, machine.Step(0, chunk), /*n_streams_waiting=*/1);
+  EXPECT_EQ(budget.PromptTokens(1, 1, 1'000, 512), 0) << "now it is the streams' time";
+  int n_steps = 0;
+  for (; budget.PromptTokens(1, 1, 1'000, 512) == 0 && n_steps < 1'000; ++n_steps)
+    budget.Note(1, 0, 1, machine.Step(1, 0));
+  EXPECT_GT(n_steps * machine.stream_step, machine.Step(0, chunk) / 2);
+}
+
 }  // namespace
 }  // namespace corral::engine

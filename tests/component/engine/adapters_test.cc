@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 
 #include "bench.h"
 #include "support/tiny_models/tiny_models.h"
@@ -192,6 +193,27 @@ TEST(EngineAdapters, ThatAreBadEndTheirJobAndNoOther) {
   }
   EXPECT_TRUE(bench.Wait(stream).IsFinished());
   EXPECT_TRUE(bench.Run(With({{"1", 1}}, Greedy(kPrompt, 4))).IsFinished());
+}
+
+TEST(EngineAdapters, ThatAreDamagedAreRefusedOrLoadAndNothingEnds) {
+  Bench bench(EndlessModel());
+  const std::string good = testing::TinyAdapter(1).Bytes();
+  std::mt19937 random(7);
+  constexpr std::size_t kHeader = 2'000;  // keys and the table of tensors
+  int n_loaded = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::string bytes = good;
+    for (unsigned i = 0, n = 1 + random() % 3; i < n; ++i) {
+      char& byte = bytes[random() % std::min(kHeader, bytes.size())];
+      byte = random() % 2 == 0 ? static_cast<char>(random()) : static_cast<char>(byte ^ 1);
+    }
+    const std::string file = "damaged" + std::to_string(round);
+    bench.AddAdapter(file, std::move(bytes));
+    const Story story = bench.Run(With({{file, 1}}, Greedy(kPrompt, 1)));
+    EXPECT_EQ(story.n_last, 1);
+    n_loaded += story.IsFinished() ? 1 : 0;
+  }
+  EXPECT_LT(n_loaded, 400);
 }
 
 TEST(EngineAdapters, RefuseAScaleThatIsNoNumber) {
