@@ -118,8 +118,8 @@ class Load:
 
 
 class Cluster(unittest.TestCase):
-    def start(self):
-        self.place.write("docker-compose.yml", COMPOSE)
+    def start(self, compose=COMPOSE):
+        self.place.write("docker-compose.yml", compose)
         self.place.write("nginx.conf", nginx_conf())
         self.place.compose("up", "-d", timeout=120)
         wait_answer()
@@ -185,6 +185,33 @@ class Cluster(unittest.TestCase):
             self.assertEqual(0, results[name].returncode, results[name].stdout)
             self.assertIn(MODEL, lab.docker("exec", name, "ollama", "list"))
         self.check_blobs()
+
+    @in_place
+    def test_both_are_told_to_pull_the_same_model_at_their_start(self):
+        self.start(COMPOSE.replace('"OLLAMA_NUM_PARALLEL=4"', f'"CORRAL_PULL={MODEL}", "CORRAL_PRELOAD={MODEL}"'))
+        for name in INSTANCES:
+            lab.wait_for(lambda: lab.run("docker", "exec", name, "corral", "health", "--ready", check=False).returncode == 0, f"{name} to be ready", 90)
+            self.assertNotIn("cannot pull", logs(name))
+        self.check_blobs()
+
+    @in_place
+    def test_a_pull_ends_well_though_the_other_one_is_killed_at_it(self):
+        self.start()
+        results = {}
+
+        def pull(name):
+            results[name] = lab.run("docker", "exec", name, "ollama", "pull", MODEL, check=False)
+        threads = [threading.Thread(target=pull, args=(name,)) for name in INSTANCES]
+        for thread in threads:
+            thread.start()
+        lab.docker("kill", "--signal", "KILL", "ollama-1")  # somewhere in it, or before
+        for thread in threads:
+            thread.join(120)
+        self.assertEqual(0, results["ollama-2"].returncode, results["ollama-2"].stdout)
+        self.check_blobs()
+        lab.docker("start", "ollama-1")
+        lab.wait_for(lambda: self.answers("ollama-1"), "ollama-1 to be back", 30)
+        self.assertIn(MODEL, lab.docker("exec", "ollama-1", "ollama", "list"))
 
     @in_place
     def test_one_pulls_while_the_other_starts_and_prunes(self):
