@@ -27,14 +27,22 @@ namespace {
 constexpr std::size_t kMaxCachedModels = 16;
 constexpr std::size_t kMaxSaid = 1024;
 
-// What a model's small layers and GGUF headers depend on: its manifest's bytes, and the files that
-// are not named by their hash to us (a blob may be replaced by hand, or lie behind a link).
-std::string ModelKey(const internal::Layout& layout, const Manifest& manifest) {
-  std::string key = manifest.digest;
+std::vector<Digest> WeightsOf(const Manifest& manifest) {
+  std::vector<Digest> weights;
   for (const Layer& layer : manifest.layers) {
     const std::string_view kind = layer.Kind();
-    if (kind != "model" && kind != "projector") continue;
-    const auto facts = LookThrough(layout.BlobPath(layer.digest));
+    if (kind == "model" || kind == "projector") weights.push_back(layer.digest);
+  }
+  return weights;
+}
+
+// What a model's small layers and GGUF headers depend on: its manifest's bytes, and the files that
+// are not named by their hash to us (a blob may be replaced by hand, or lie behind a link).
+std::string ModelKey(const internal::Layout& layout, const std::string& manifest_digest,
+                     const std::vector<Digest>& weights) {
+  std::string key = manifest_digest;
+  for (const Digest& digest : weights) {
+    const auto facts = LookThrough(layout.BlobPath(digest));
     if (!facts) {
       key.append("/-");
       continue;
@@ -47,6 +55,15 @@ std::string ModelKey(const internal::Layout& layout, const Manifest& manifest) {
     }
   }
   return key;
+}
+
+// A file that was changed just now may change again without its times telling: a file system's
+// clock ticks every few milliseconds, or (whole seconds) every second or two.
+bool IsSettled(const internal::FileFacts& facts) {
+  const auto age = std::chrono::system_clock::now() - facts.changed_at;
+  const bool is_coarse =
+      facts.changed_at == std::chrono::floor<std::chrono::seconds>(facts.changed_at);
+  return age > (is_coarse ? std::chrono::milliseconds(2500) : std::chrono::milliseconds(50));
 }
 
 std::int64_t CountOf(const gguf::Info* info, std::string_view key, std::int64_t otherwise) {
@@ -162,45 +179,77 @@ void Store::State::ListFolder(const internal::Layout& folder, Listing* listing) 
     }
     // A model of an earlier folder hides it.
     if (!listing->names.insert(ToLowerAscii(file.name->Full())).second) continue;
-    auto stored = internal::ReadManifest(state.files, folder, *file.name);
-    if (!stored) {
-      const Error& error = stored.error();
-      const bool is_gone = error.code == Code::kNotFound;  // deleted since the walk
-      if (!is_gone && state.IsFirst("manifest " + path + error.message)) {
-        Log(LogLevel::kWarn, "bad manifest", {{"path", path}, {"error", error.message}});
-      }
-      continue;
-    }
-    const auto modified_at = stored->modified_at;
-    const std::string key = ModelKey(folder, stored->manifest);
-    std::shared_ptr<const ModelSummary> summary;
-    {
-      const MutexLock lock(state.mutex);
-      if (const auto found = state.summaries.find(key); found != state.summaries.end())
-        summary = found->second;
-    }
+    auto summary = FindKept(folder, file, listing);
     if (!summary) {
-      Manifest manifest = stored->manifest;
-      auto model = internal::ReadModel(state.files, folder, *file.name, std::move(*stored));
-      if (!model) {
-        if (state.IsFirst("layers " + key)) {
-          Log(LogLevel::kWarn, "bad model",
-              {{"model", file.name->Short()}, {"error", model.error().message}});
+      const bool is_settled = IsSettled(file.facts);  // before it is read
+      auto manifest = internal::ReadManifestFile(state.files, file.path);
+      if (!manifest) {
+        const Error& error = manifest.error();
+        const bool is_gone = error.code == Code::kNotFound;  // deleted since the walk
+        if (!is_gone && state.IsFirst("manifest " + path + error.message)) {
+          Log(LogLevel::kWarn, "bad manifest", {{"path", path}, {"error", error.message}});
         }
-        // It is listed, so that it can be seen and removed, and not kept: it may be repaired.
-        listing->models.push_back(Summarize(
-            Model{.name = *file.name, .manifest = std::move(manifest), .modified_at = modified_at},
-            state.options.go_template));
         continue;
       }
-      summary = std::make_shared<const ModelSummary>(Summarize(*model, state.options.go_template));
-      listing->has_new = true;
+      internal::KnownManifest known{file.facts, manifest->digest, WeightsOf(*manifest)};
+      const std::string key = ModelKey(folder, known.digest, known.weights);
+      {
+        const MutexLock lock(state.mutex);
+        const auto found = state.kept.summaries.find(key);
+        if (found != state.kept.summaries.end()) summary = found->second;
+      }
+      if (!summary) {
+        auto model = internal::ReadModel(state.files, folder, *file.name,
+                                         {*manifest, file.facts.modified_at});
+        if (!model) {
+          if (state.IsFirst("layers " + key)) {
+            Log(LogLevel::kWarn, "bad model",
+                {{"model", file.name->Short()}, {"error", model.error().message}});
+          }
+          // It is listed, so that it can be seen and removed, and not kept: it may be repaired.
+          listing->models.push_back(Summarize(Model{.name = *file.name,
+                                                    .manifest = *std::move(manifest),
+                                                    .modified_at = file.facts.modified_at},
+                                              state.options.go_template));
+          continue;
+        }
+        summary =
+            std::make_shared<const ModelSummary>(Summarize(*model, state.options.go_template));
+        listing->has_new = true;
+      }
+      if (is_settled) {
+        listing->kept.manifests.insert_or_assign(file.path.native(), std::move(known));
+        listing->has_new = true;
+      }
+      listing->kept.summaries.emplace(key, summary);
     }
-    listing->kept.emplace(key, summary);
     listing->models.push_back(*summary);
     listing->models.back().name = *file.name;
-    listing->models.back().modified_at = modified_at;
+    listing->models.back().modified_at = file.facts.modified_at;
   }
+}
+
+std::shared_ptr<const ModelSummary> Store::State::FindKept(const internal::Layout& folder,
+                                                           const internal::ManifestFile& file,
+                                                           Listing* listing) {
+  internal::KnownManifest known;
+  {
+    const MutexLock lock(mutex);
+    const auto found = kept.manifests.find(file.path.native());
+    if (found == kept.manifests.end() || found->second.facts != file.facts) return nullptr;
+    known = found->second;
+  }
+  const std::string key = ModelKey(folder, known.digest, known.weights);
+  std::shared_ptr<const ModelSummary> summary;
+  {
+    const MutexLock lock(mutex);
+    const auto found = kept.summaries.find(key);
+    if (found == kept.summaries.end()) return nullptr;
+    summary = found->second;
+  }
+  listing->kept.manifests.emplace(file.path.native(), std::move(known));
+  listing->kept.summaries.emplace(key, summary);
+  return summary;
 }
 
 void Store::State::ReadKnown() {
@@ -210,7 +259,9 @@ void Store::State::ReadKnown() {
   }
   auto known = internal::ReadListCache(files, layout, options.go_template);
   const MutexLock lock(mutex);
-  if (!std::exchange(has_read_list, true)) summaries.merge(known);
+  if (std::exchange(has_read_list, true)) return;
+  kept.summaries.merge(known.summaries);
+  kept.manifests.merge(known.manifests);
 }
 
 Result<std::vector<ModelSummary>> Store::List() {
@@ -224,7 +275,7 @@ Result<std::vector<ModelSummary>> Store::List() {
   }
   {
     const MutexLock lock(state.mutex);
-    state.summaries = std::move(listing.kept);
+    state.kept = std::move(listing.kept);
   }
   std::vector<ModelSummary> list = std::move(listing.models);
   std::sort(list.begin(), list.end(), [](const ModelSummary& a, const ModelSummary& b) {
@@ -246,7 +297,7 @@ Result<std::shared_ptr<const Model>> Store::Load(const ModelName& name) {
     CORRAL_TRY(StoredManifest stored, internal::ReadManifest(state.files, folder, stored_name));
     const std::string key = folder.root.native() + "/" + stored_name.Full() + "/" +
                             std::to_string(stored.modified_at.time_since_epoch().count()) + "/" +
-                            ModelKey(folder, stored.manifest);
+                            ModelKey(folder, stored.manifest.digest, WeightsOf(stored.manifest));
     {
       const MutexLock lock(state.mutex);
       if (const auto found = state.models.find(key); found != state.models.end()) {

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <fstream>
+
 #include "models/test_store.h"
 
 namespace corral::models {
@@ -20,6 +23,13 @@ class ListTest : public StoreTest {
     text.replace(at, from.size(), to);
     ASSERT_TRUE(RealFileSystem().WriteAtomically(Kept(), text));
   }
+  void ListUntilSettled() {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    do {
+      ListAll();
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    } while (ReadAll(Kept()).find("\"weights\"") == std::string::npos);
+  }
 };
 
 TEST_F(ListTest, AStartTakesOverWhatWasFoundOutBefore) {
@@ -35,6 +45,37 @@ TEST_F(ListTest, AStartTakesOverWhatWasFoundOutBefore) {
   EXPECT_EQ(after[0].capabilities, before[0].capabilities);
   EXPECT_EQ(after[0].digest, before[0].digest);
   EXPECT_EQ(after[0].size_bytes, before[0].size_bytes);
+}
+
+// A manifest's file is trusted once its last change is older than a tick of the file system's
+// clock.
+TEST_F(ListTest, AManifestThatHasNotChangedIsNotReadAgain) {
+  Open();
+  CreateFrom("m", TinyGguf().Bytes());
+  const std::string digest = Load("m")->manifest.digest;
+  ListUntilSettled();
+  const std::string other(64, 'a');
+  for (std::string text = ReadAll(Kept()); text.find(digest) != std::string::npos;
+       text = ReadAll(Kept()))
+    Replace(digest, other);
+  Open();
+  EXPECT_EQ(ListAll()[0].digest, other);
+  EXPECT_EQ(ListAll()[0].config.model_family, "test");
+}
+
+TEST_F(ListTest, AManifestThatChangedInItsPlaceIsReadAgain) {
+  Open();
+  CreateFrom("m", TinyGguf().Bytes());
+  const fs::path manifest = root_ / "manifests/registry.ollama.ai/library/m/latest";
+  std::string text = ReadAll(manifest);
+  const fs::file_time_type time = fs::last_write_time(manifest);
+  ListUntilSettled();
+  text.back() = ' ';  // of the same size, and as JSON the same
+  std::ofstream(manifest) << text;
+  fs::last_write_time(manifest, time);  // a name for the times that can be set
+  EXPECT_EQ(ListAll()[0].digest, Digest::OfBytes(text).hex());
+  Open();
+  EXPECT_EQ(ListAll()[0].digest, Digest::OfBytes(text).hex());
 }
 
 TEST_F(ListTest, AFileThatWasReplacedIsReadAgain) {
@@ -64,9 +105,11 @@ TEST_F(ListTest, NonsenseIsAsNone) {
   CreateFrom("m", TinyGguf().Bytes());
   ASSERT_EQ(ListAll().size(), 1U);
   for (const std::string text :
-       {"", "nonsense", "[]", "{}", R"({"version":1,"go_template":"unset","models":[]})",
-        R"({"version":1,"go_template":"unset","models":{"x":{"config":"{}","capabilities":[99]}}})",
-        R"({"version":2,"go_template":"unset","models":{}})"}) {
+       {"", "nonsense", "[]", "{}", R"({"version":2,"go_template":"unset","models":[]})",
+        R"({"version":2,"go_template":"unset","models":{}})",
+        R"({"version":2,"go_template":"unset","manifests":{"x":{"file":[1,2]},"y":7},)"
+        R"("models":{"x":{"config":"{}","capabilities":[99]}}})",
+        R"({"version":3,"go_template":"unset","models":{},"manifests":{}})"}) {
     ASSERT_TRUE(RealFileSystem().WriteAtomically(Kept(), text));
     Open();
     EXPECT_EQ(ListAll().size(), 1U) << text;

@@ -26,6 +26,8 @@ struct FileFacts {
   bool is_regular = false, is_folder = false, is_link = false;
   std::uint64_t device = 0, inode = 0, size_bytes = 0;
   FileTime modified_at;
+  FileTime changed_at;  // of anything about it, by the system's clock: nobody can set it
+  bool operator==(const FileFacts&) const = default;
 };
 std::optional<FileFacts> Look(const std::filesystem::path& path);         // of a link itself
 std::optional<FileFacts> LookThrough(const std::filesystem::path& path);  // of what a link leads to
@@ -51,8 +53,7 @@ struct ManifestFile {
   std::filesystem::path path;      // absolute
   std::filesystem::path relative;  // to manifests/
   std::optional<ModelName> name;   // nullopt: an odd name (".DS_Store")
-  FileTime modified_at;
-  bool is_behind_link = false;
+  FileFacts facts;
 };
 // Every file at the fourth level of manifests/, sorted by path. What lies behind links is listed
 // only if `follows_links`: reading it keeps blobs alive, and no more is done with it.

@@ -11,6 +11,7 @@
 
 #include "core/mutex.h"
 #include "models/internal/blobs.h"
+#include "models/internal/list_cache.h"
 #include "models/store.h"
 
 namespace corral::models {
@@ -43,13 +44,18 @@ struct Store::State {
 
   struct Listing {
     std::vector<ModelSummary> models;
-    std::set<std::string> names;                                      // of `models`, in lower case
-    std::map<std::string, std::shared_ptr<const ModelSummary>> kept;  // for `summaries`
-    bool has_new = false;  // one of `kept` was not known before
+    std::set<std::string> names;  // of `models`, in lower case
+    internal::ListCache kept;
+    bool has_new = false;  // something in `kept` was not known before
   };
   // Takes in what was kept from before this start, once.
   void ReadKnown();
   void ListFolder(const internal::Layout& folder, Listing* listing);
+  // Of what is kept, if it is of these files as they are now; null if not. Also puts the manifest
+  // into `listing`.
+  std::shared_ptr<const ModelSummary> FindKept(const internal::Layout& folder,
+                                               const internal::ManifestFile& file,
+                                               Listing* listing);
 
   // Writes `raw` as the manifest of `name`, in one step. Errors: kForbidden, kIo.
   Status WriteManifest(const internal::StoreLock::Held& shared, const ModelName& name,
@@ -75,9 +81,8 @@ struct Store::State {
   std::map<std::string, Cached> models
       CORRAL_GUARDED_BY(mutex);  // at most kMaxCachedModels, by ModelKey
   std::uint64_t n_uses CORRAL_GUARDED_BY(mutex) = 0;
-  bool has_read_list CORRAL_GUARDED_BY(mutex) = false;  // list_cache.h, into `summaries`
-  // By ModelKey; those of the last List. Without names and times: these are not in the key.
-  std::map<std::string, std::shared_ptr<const ModelSummary>> summaries CORRAL_GUARDED_BY(mutex);
+  bool has_read_list CORRAL_GUARDED_BY(mutex) = false;  // list_cache.h, into `kept`
+  internal::ListCache kept CORRAL_GUARDED_BY(mutex);    // of the last List
   std::set<std::string> said CORRAL_GUARDED_BY(mutex);  // at most kMaxSaid
 };
 
