@@ -191,6 +191,9 @@ TEST_P(AdapterTest, ConvertsToTheSameKeysAndTensorsAsLlamaCppsConverter) {
       Convert(Folder(base_name + "_adapter"), Task::Kind::kConvertAdapter, &base.output);
   ASSERT_TRUE(adapter.status) << adapter.status.error().message;
   ExpectSame(Describe(adapter.output.get()), Expected(base_name + "_adapter"));
+  const Status fits = gguf::CheckAdapter(gguf::ReadFd(adapter.output.get()).value(),
+                                         gguf::ReadFd(base.output.get()).value());
+  EXPECT_TRUE(fits) << fits.error().message;
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, AdapterTest, testing::Values("llama", "gemma2"),
