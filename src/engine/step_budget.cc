@@ -11,10 +11,11 @@ constexpr int kFirstChunk = 64;  // before the speed is known
 constexpr int kSmallestChunk = 16;
 constexpr int kRows = 64;  // that attention on CPU takes at once: ggml_fa_tile_config of ggml-cpu
 constexpr Seconds kChunkBesideStreams{0.18};
+constexpr double kLongerChunk = 2.5;  // at most, where many prompts wait
 constexpr Seconds kChunkAlone{0.5};
-constexpr double kLeastShare = 1.25;
-constexpr double kMostShare = 3;  // time of prompts for each second of the streams'
-constexpr double kNew = 0.3;      // weight of the newest measurement
+constexpr double kShareOfOne = 1.25;
+constexpr double kMostShare = 8;
+constexpr double kNew = 0.3;  // weight of the newest measurement
 
 // Rows beyond a multiple of kRows cost as much as a whole one: 112 tokens a step were read at 205
 // a second where 64 were at 217 and 256 at 250.
@@ -24,27 +25,29 @@ int WholeRows(int n_tokens, int n_beside) {
   return std::max((rows + kRows / 2) / kRows * kRows - n_beside, 1);
 }
 
-}  // namespace
+// Time that prompts get for each second of the streams'. The more of them wait, the more: their
+// streams will share steps with those that run, where these alone would take more time for each
+// token.
+double Share(int n_prompts) { return std::clamp(kShareOfOne * n_prompts, kShareOfOne, kMostShare); }
 
-// Time that prompts get for each second of the streams': as many as there are of each, but never
-// much less, or a long prompt would wait for ever beside many streams.
-double StepBudget::Share(int n_streams, int n_prompts) const {
-  return std::clamp(static_cast<double>(n_prompts) / std::max(n_streams, 1), kLeastShare,
-                    kMostShare);
+Seconds ChunkBesideStreams(int n_prompts) {
+  return kChunkBesideStreams * std::clamp(n_prompts / 2.0, 1.0, kLongerChunk);
 }
+
+}  // namespace
 
 int StepBudget::PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_most) const {
   const int most = std::min(n_wanted, n_most);
-  if (n_prompts == 0 || most <= 0) return 0;
+  if (most <= 0) return 0;
   if (prompt_tokens_per_s_ <= 0) return std::min(most, kFirstChunk);
   const auto tokens_in = [&](Seconds time) {
     const auto n = static_cast<int>(prompt_tokens_per_s_ * time.count());
     return WholeRows(std::max(n, kSmallestChunk), n_streams);
   };
   if (n_streams == 0) return std::min(most, tokens_in(kChunkAlone));
-  const int chunk = std::min(most, tokens_in(kChunkBesideStreams));
-  return credit_.count() * prompt_tokens_per_s_ >= chunk || credit_ >= kChunkBesideStreams ? chunk
-                                                                                           : 0;
+  const Seconds time = ChunkBesideStreams(n_prompts);
+  const int chunk = std::min(most, tokens_in(time));
+  return credit_.count() * prompt_tokens_per_s_ >= chunk || credit_ >= time ? chunk : 0;
 }
 
 void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting, Seconds took,
@@ -53,8 +56,7 @@ void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_wa
   if (n_prompt_tokens == 0) {
     stream_step_ = stream_step_.count() <= 0 ? took : (1 - kNew) * stream_step_ + kNew * took;
     credit_ =
-        std::min(credit_ + Share(n_stream_tokens + n_streams_waiting, n_prompts_waiting) * took,
-                 kChunkBesideStreams);
+        std::min(credit_ + Share(n_prompts_waiting) * took, ChunkBesideStreams(n_prompts_waiting));
     return;
   }
   // What the streams' tokens of this step took is theirs.
@@ -66,7 +68,7 @@ void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_wa
         prompt_tokens_per_s_ <= 0 ? speed : (1 - kNew) * prompt_tokens_per_s_ + kNew * speed;
   }
   if (n_stream_tokens + n_streams_waiting > 0)
-    credit_ = std::max(credit_ - of_prompts, -kChunkBesideStreams);
+    credit_ = std::max(credit_ - of_prompts, -ChunkBesideStreams(n_prompts_waiting));
 }
 
 }  // namespace corral::engine

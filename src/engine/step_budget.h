@@ -4,7 +4,8 @@
 // Measured, not guessed: the speed of prompt tokens, by the time of the steps so far. With streams
 // running, prompts get a share of the time: a chunk of a bounded length, then steps of the streams
 // alone until these have had theirs. So a stream's longest gap is one chunk, and beside one prompt
-// it takes little more than twice its time. Without streams a step is only bounded so that a
+// it takes little more than twice its time. Where a queue of prompts waits, what all get together
+// counts more: longer chunks, and a larger share. Without streams a step is only bounded so that a
 // cancel, or a new job, waits for one step. Pure arithmetic: no clock, no llama.cpp. Not
 // thread-safe.
 #pragma once
@@ -28,8 +29,6 @@ class StepBudget {
             int n_streams_waiting = 0);
 
  private:
-  double Share(int n_streams, int n_prompts) const;
-
   double prompt_tokens_per_s_ = 0;  // 0: not known yet
   Seconds stream_step_{0};          // of a step with streams only, lately
   Seconds credit_{0};               // time that prompts may take now beside streams
