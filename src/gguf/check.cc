@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint64_t kMaxBlocks = 512;    // LLAMA_MAX_LAYERS
 constexpr std::uint64_t kMaxExperts = 1024;  // LLAMA_MAX_EXPERTS
 constexpr std::uint64_t kMaxPooling = 4;     // LLAMA_POOLING_TYPE_RANK
+constexpr std::uint64_t kMaxSize = 65'535;   // of anything in a projector
 constexpr std::uint64_t kMapAlignment = 32;  // ggml's TENSOR_ALIGNMENT
 
 // Architectures whose graphs assert that keys and values have the same size (llama.cpp's
@@ -48,6 +49,7 @@ class LoadCheck {
     prefix_ = std::string(architecture) + ".";
     CORRAL_TRY_STATUS(CheckFloats());
     if (architecture == "clip") return CheckProjector();
+    CORRAL_TRY_STATUS(CheckNoEncoder());
     CORRAL_TRY_STATUS(CheckSizes());
     CORRAL_TRY_STATUS(CheckExperts());
     CORRAL_TRY_STATUS(CheckHeads());
@@ -475,21 +477,46 @@ class LoadCheck {
     return {};
   }
 
-  // libmtmd checks much by itself; these divide, or bound a loop.
+  // libllama takes no tensors that it does not know. Ollama's own engine keeps the encoder of
+  // images in the model's file.
+  Status CheckNoEncoder() const {
+    for (const TensorInfo& tensor : info_.tensors) {
+      if (tensor.name.starts_with("v.") || tensor.name.starts_with("mm.")) {
+        return Refuse("it holds its own image encoder ('" + tensor.name +
+                      "'); use a GGUF of the language model alone, and one of the projector "
+                      "(mmproj) beside it");
+      }
+    }
+    return {};
+  }
+
+  // libmtmd checks much by itself; these abort (a key of another type), divide, or bound a loop.
   Status CheckProjector() const {
+    constexpr std::array<std::string_view, 3> kDivisors = {".patch_size", ".projector.scale_factor",
+                                                           ".spatial_merge_size"};
+    constexpr std::array<std::string_view, 8> kNumbers = {
+        ".block_count",         ".embedding_length", ".attention.head_count", ".image_size",
+        ".feed_forward_length", ".projection_dim",   ".num_mel_bins",         ".window_size"};
+    constexpr std::array<std::string_view, 3> kFlags = {"_encoder", ".use_gelu", ".use_silu"};
     for (const KeyValue& entry : info_.metadata) {
       const std::string_view key = entry.key;
       if (!key.starts_with(prefix_)) continue;
-      const bool is_divisor = key.ends_with(".patch_size") ||
-                              key.ends_with(".projector.scale_factor") ||
-                              key.ends_with(".spatial_merge_size");
-      const bool is_count = key.ends_with(".block_count");
-      if (!is_divisor && !is_count) continue;
+      const auto is_one_of = [key](const auto& ends) {
+        return std::any_of(ends.begin(), ends.end(),
+                           [key](std::string_view end) { return key.ends_with(end); });
+      };
+      if (is_one_of(kFlags) && entry.type != ValueType::kBool) return WrongType(entry, "bool");
+      if (key.ends_with("projector_type") && entry.type != ValueType::kString)
+        return WrongType(entry, "string");
+      if (key.ends_with("layer_norm_epsilon") && entry.type != ValueType::kFloat32)
+        return WrongType(entry, "float32");
+      const bool is_divisor = is_one_of(kDivisors);
+      if (!is_divisor && !is_one_of(kNumbers)) continue;
       if (entry.type != ValueType::kUint32) return WrongType(entry, "uint32");
       const std::uint64_t value = std::get<std::uint64_t>(entry.value);
-      if ((is_divisor && (value == 0 || value > 65'535)) || (is_count && value > kMaxBlocks)) {
+      const bool is_count = key.ends_with(".block_count");
+      if ((is_divisor && value == 0) || value > (is_count ? kMaxBlocks : kMaxSize))
         return Refuse("'" + entry.key + "' is " + std::to_string(value));
-      }
     }
     return {};
   }

@@ -391,6 +391,12 @@ TEST(CheckLoadable, RefusesTensorTypesThatNothingComputesWith) {
   ExpectRefused(with("blk.0.ffn_up_exps.weight", 4), "does not know");
 }
 
+TEST(CheckLoadable, RefusesAnEncoderInsideALanguageModel) {
+  Model model;
+  model.tensors.push_back({"v.patch_embd.weight", 0, {8}, 64, 32});
+  ExpectRefused(model, "holds its own image encoder ('v.patch_embd.weight')");
+}
+
 TEST(CheckLoadable, LooksAtProjectorsAndAdaptersInTheirOwnWay) {
   const auto projector = [] {
     Model model;
@@ -406,6 +412,12 @@ TEST(CheckLoadable, LooksAtProjectorsAndAdaptersInTheirOwnWay) {
   ExpectRefused(projector().Set("clip.vision.spatial_merge_size", 0U), "spatial_merge_size' is 0");
   ExpectRefused(projector().Set("clip.audio.block_count", 513U), "block_count");
   ExpectRefused(projector().Set("clip.vision.attention.layer_norm_epsilon", -1.0F), "epsilon");
+
+  // libmtmd asks for these as they should be, and aborts.
+  ExpectRefused(projector().Set("clip.vision.image_size", -1.0F), "must be uint32");
+  ExpectRefused(projector().Set("clip.vision.projection_dim", 70'000U), "projection_dim' is 70000");
+  ExpectRefused(projector().Set("clip.has_vision_encoder", 1U), "must be bool");
+  ExpectRefused(projector().Set("clip.projector_type", 1U), "must be string");
 
   Model adapter;
   adapter.entries.clear();

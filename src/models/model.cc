@@ -102,9 +102,9 @@ std::vector<Capability> Model::Capabilities(std::optional<bool> go_template_sett
   };
   if (info) {
     add_if(true, info->IsEmbeddingModel() ? Capability::kEmbedding : Capability::kCompletion);
-    add_if(info->ArchUint("vision.block_count").has_value(), Capability::kVision);
-    add_if(info->ArchUint("audio.block_count").has_value(), Capability::kAudio);
   }
+  // Not by `<arch>.vision.block_count`, as Ollama has it too: a model that holds its own encoder
+  // does not see here (gguf::CheckLoadable), and one without encoder does not see anywhere.
   add_if(!projectors.empty(), Capability::kVision);
   if (projector_info) {
     const gguf::KeyValue* has_audio = projector_info->Find("clip.has_audio_encoder");

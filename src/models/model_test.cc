@@ -105,12 +105,24 @@ TEST_F(ModelTest, FindsCapabilitiesInTheGguf) {
   embedding.SetUint32("test.pooling_type", 1);
   EXPECT_THAT(Make("", "", embedding).Capabilities(std::nullopt),
               ElementsAre(Capability::kEmbedding));
+  EXPECT_THAT(Make("", "<think></think>").Capabilities(std::nullopt),
+              ElementsAre(Capability::kCompletion, Capability::kThinking));
+}
+
+TEST_F(ModelTest, SeesAndHearsByItsProjector) {
   gguf::Writer senses = TinyGguf();
   senses.SetUint32("test.vision.block_count", 2);
-  senses.SetUint32("test.audio.block_count", 2);
-  EXPECT_THAT(Make("", "<think></think>", senses).Capabilities(std::nullopt),
-              ElementsAre(Capability::kCompletion, Capability::kVision, Capability::kAudio,
-                          Capability::kThinking));
+  Model model = Make("", "", senses);
+  EXPECT_THAT(model.Capabilities(std::nullopt), ElementsAre(Capability::kCompletion))
+      << "an encoder inside the model's file is not used";
+  model.projectors.emplace_back("projector");
+  EXPECT_THAT(model.Capabilities(std::nullopt),
+              ElementsAre(Capability::kCompletion, Capability::kVision));
+  gguf::Info hears;
+  hears.metadata.push_back({"clip.has_audio_encoder", gguf::ValueType::kBool, true});
+  model.projector_info = std::make_shared<const gguf::Info>(hears);
+  EXPECT_THAT(model.Capabilities(std::nullopt),
+              ElementsAre(Capability::kCompletion, Capability::kVision, Capability::kAudio));
 }
 
 TEST_F(ModelTest, InsertNeedsSuffixAndGoTemplates) {
