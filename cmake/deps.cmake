@@ -11,6 +11,9 @@ find_package(CURL 7.88 REQUIRED)
 find_package(Boost 1.81 REQUIRED)
 find_library(CORRAL_SECCOMP_LIBRARY seccomp REQUIRED) # libseccomp-dev has no CMake package; rooms link `seccomp`
 mark_as_advanced(CORRAL_SECCOMP_LIBRARY)
+# Static: the worker alone decodes WebP, in a confined process, and an image without it is the smaller one.
+find_library(CORRAL_WEBP_LIBRARY libwebp.a REQUIRED)
+mark_as_advanced(CORRAL_WEBP_LIBRARY)
 if(BUILD_TESTING)
   find_package(GTest 1.12 REQUIRED)
 endif()

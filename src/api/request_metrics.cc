@@ -54,7 +54,7 @@ void RequestMetrics::Observe(std::string_view path, int status, std::chrono::nan
 
 void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
   struct Watched {
-    Counter evaluated, reused, generated;
+    Counter evaluated, reused, generated, encoded, encoding_reused;
     Gauge loaded, waiting;
     std::mutex mutex;  // two readers of /metrics must not add the same difference twice
   };
@@ -64,6 +64,10 @@ void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
                   metrics.GetCounter("corral_prompt_tokens_reused_total",
                                      "Prompt tokens taken from a shared or parked prefix."),
                   metrics.GetCounter("corral_tokens_generated_total", "Tokens generated."),
+                  metrics.GetCounter("corral_media_encoded_total",
+                                     "Images and sounds that went through an encoder."),
+                  metrics.GetCounter("corral_media_reused_total",
+                                     "Images and sounds that were found encoded already."),
                   metrics.GetGauge("corral_loaded_models", "Models loaded."),
                   metrics.GetGauge("corral_waiting_requests", "Requests that wait for a model."),
                   {}});
@@ -76,6 +80,8 @@ void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
     raise(watched->evaluated, totals.prompt_tokens_evaluated);
     raise(watched->reused, totals.prompt_tokens_reused);
     raise(watched->generated, totals.tokens_generated);
+    raise(watched->encoded, totals.media_encoded);
+    raise(watched->encoding_reused, totals.media_reused);
     watched->loaded.Set(static_cast<double>(scheduler.Loaded().size()));
     watched->waiting.Set(scheduler.WaitingRequests());
   });

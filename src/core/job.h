@@ -242,6 +242,8 @@ struct EngineCounters {
   std::int64_t prompt_tokens_reused = 0;
   std::int64_t tokens_generated = 0;
   std::int64_t decode_calls = 0;
+  std::int64_t media_encoded = 0;  // pictures, or parts of them, and parts of sounds
+  std::int64_t media_reused = 0;   // of these, found encoded already
   std::int64_t jobs_running = 0;
   std::int64_t jobs_waiting = 0;
   std::int64_t parked_bytes = 0;

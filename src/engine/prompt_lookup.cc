@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/media_marks.h"
+
 namespace corral::engine {
 namespace {
 
@@ -45,7 +47,8 @@ std::vector<Token> PromptLookup::Guess(int n_most) const {
     return {};
   const std::size_t n = std::min(static_cast<std::size_t>(most), tokens_.size() - at);
   const auto begin = tokens_.begin() + static_cast<std::ptrdiff_t>(at);
-  return {begin, begin + static_cast<std::ptrdiff_t>(n)};
+  // An image of the prompt is no guess.
+  return {begin, std::find_if(begin, begin + static_cast<std::ptrdiff_t>(n), IsMark)};
 }
 
 void PromptLookup::Note(int n_guessed, int n_tokens, Seconds took) {

@@ -24,6 +24,8 @@ void Add(EngineCounters* sum, const EngineCounters& counters) {
   sum->prompt_tokens_reused += counters.prompt_tokens_reused;
   sum->tokens_generated += counters.tokens_generated;
   sum->decode_calls += counters.decode_calls;
+  sum->media_encoded += counters.media_encoded;
+  sum->media_reused += counters.media_reused;
 }
 
 // A value that decided the load differs from what is asked for now. Not asked for: anything will

@@ -109,7 +109,10 @@ class Host {
     files.model = fd++;
     for (std::uint32_t i = 0; i < load.n_projectors; ++i) files.projectors.push_back(fd++);
 
-    EnterSandbox({});
+    // By path too (/proc/self/fd): libmtmd opens what it loads itself.
+    SandboxFiles allowed;
+    allowed.readable = files.projectors;
+    EnterSandbox(allowed);
     engine::EngineConfig config;
     config.options = load.options;
     config.sink = [this](JobId id, JobEvent event) { OnEvent(id, std::move(event)); };

@@ -148,6 +148,11 @@ class Maker {
     } else {
       CORRAL_TRY(files, JoinParts(spec_.files));
     }
+    // The first file names the family and counts the parameters: not one that only sees or hears.
+    std::stable_partition(files.begin(), files.end(), [](const Gguf& file) {
+      const auto info = gguf::Read(file.path);
+      return info && models::GgufKind(*info) == "model";
+    });
     for (Gguf& file : files) {
       const auto info = gguf::Read(file.path);
       if (!info || models::GgufKind(*info) != "model") continue;

@@ -27,11 +27,12 @@ class Cores {
   // Waits for its turn. Throws what llama_decode throws. `is_typical`: it says how fast this
   // machine computes; not one that prepares the context for other adapters first, on one thread.
   Step Decode(llama_context* context, const llama_batch& batch, bool is_typical = true);
-  // Runs `work` while nothing is computed, in its turn: for what every llama_decode reads.
+  // Runs `work` while nothing else is computed, in its turn: for what every llama_decode reads, and
+  // for what takes all cores itself.
   template <class Work>
-  void WhilePaused(Work&& work) {
+  auto WhilePaused(Work&& work) {
     const std::lock_guard turn(turn_);
-    work();
+    return work();
   }
   // See ThreadTuner.
   void SetSharers(int n_sharers);

@@ -23,19 +23,35 @@
 #include "engine/llama/format_wire.h"
 
 namespace corral::engine {
+
+// In front of each message.
+struct MessageHead {
+  enum class Kind : std::int32_t { kFormat, kMedia };
+  std::uint64_t size = 0;
+  Kind kind = Kind::kFormat;     // requests only, and all below
+  std::int32_t sample_rate = 0;  // kMedia
+  std::int64_t cpu_ms = 0;
+  std::int64_t memory_bytes = 0;  // address space beyond what the process has
+};
+
 namespace {
 
 constexpr std::size_t kMostIdle = 2;                     // the prepare threads
-constexpr std::size_t kKeptRequestBytes = 8 << 20;       // a larger one may leave a large heap
+constexpr std::size_t kKeptRequestBytes = 8 << 20;       // more may leave a large heap
 constexpr std::int64_t kMemoryPerRequestByte = 32;       // of its JSON, values and prompt
 constexpr std::uint64_t kMostMessageBytes = 2ULL << 30;  // of either side
 constexpr std::chrono::minutes kLongestWait{2};          // of wall time, on a starved machine
 
-// In front of each message.
-struct Head {
-  std::uint64_t size = 0;
-  std::int64_t cpu_ms = 0;        // requests only
-  std::int64_t memory_bytes = 0;  // requests only
+// What a picture or a sound may cost to decode: 64 megapixels of progressive JPEG fit.
+constexpr FormatProcesses::Limits kMediaLimits{std::chrono::milliseconds(20'000),
+                                               std::int64_t{1536} << 20};
+
+// The first of the two messages that answer kMedia; the second holds the data, or the error's text.
+struct MediaReply {
+  Code code = Code::kInternal;  // only if it failed
+  bool is_good = false;
+  bool is_sound = false;
+  std::uint32_t width = 0, height = 0;
 };
 
 bool WriteAll(int fd, const void* data, std::size_t size) {
@@ -62,12 +78,12 @@ bool ReadAll(int fd, void* data, std::size_t size) {
   return true;
 }
 
-bool SendMessage(int fd, Head head, const std::string& body) {
+bool SendMessage(int fd, MessageHead head, std::string_view body) {
   head.size = body.size();
   return WriteAll(fd, &head, sizeof(head)) && WriteAll(fd, body.data(), body.size());
 }
 
-bool ReceiveMessage(int fd, Head* head, std::string* body) {
+bool ReceiveMessage(int fd, MessageHead* head, std::string* body) {
   if (!ReadAll(fd, head, sizeof(*head)) || head->size > kMostMessageBytes) return false;
   body->resize(head->size);
   return ReadAll(fd, body->data(), body->size());
@@ -104,6 +120,22 @@ void LimitMemory(std::int64_t bytes) {
 #endif
 }
 
+// False: the other side is gone.
+bool AnswerMedia(int fd, const std::string& body, int sample_rate) {
+  const Result<DecodedMedia> decoded = DecodeMediaBytes(body, sample_rate);
+  LimitCpuTime(0);
+  MediaReply reply;
+  reply.is_good = decoded.has_value();
+  if (!decoded) reply.code = decoded.error().code;
+  if (decoded) {
+    reply.is_sound = decoded->is_sound;
+    reply.width = decoded->width;
+    reply.height = decoded->height;
+  }
+  return WriteAll(fd, &reply, sizeof(reply)) &&
+         SendMessage(fd, {}, decoded ? decoded->data : decoded.error().message);
+}
+
 [[noreturn]] void RunFormatter(int fd) {
   ::prctl(PR_SET_NAME, "corral-format");
   ::signal(SIGPROF, SIG_DFL);
@@ -111,14 +143,17 @@ void LimitMemory(std::int64_t bytes) {
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   Formatter formatter;
   for (;;) {
-    Head head;
+    MessageHead head;
     std::string body;
     LimitMemory(std::numeric_limits<std::int64_t>::max());
     try {
       if (!ReceiveMessage(fd, &head, &body)) ::_exit(0);
-      LimitMemory(AddressSpaceBytes() + head.memory_bytes +
-                  static_cast<std::int64_t>(body.size()) * kMemoryPerRequestByte);
+      LimitMemory(AddressSpaceBytes() + head.memory_bytes);
       LimitCpuTime(head.cpu_ms);
+      if (head.kind == MessageHead::Kind::kMedia) {
+        if (!AnswerMedia(fd, std::exchange(body, {}), head.sample_rate)) ::_exit(0);
+        continue;
+      }
       const std::string reply = EncodeReply(RunRequest(formatter, std::exchange(body, {})));
       LimitCpuTime(0);
       if (!SendMessage(fd, {}, reply)) ::_exit(0);
@@ -228,15 +263,15 @@ Result<UniqueFd> FormatProcesses::TakeFormatter() {
   return ours;
 }
 
-Result<FormatReply> FormatProcesses::Run(const FormatRequest& request, const Limits& limits,
-                                         const StopToken& stop) {
-  const std::string body = EncodeRequest(request);
+// Sends a request and has its answer read by `receive`. Nothing is known of a process that failed,
+// and it ends with its socket.
+Result<UniqueFd> FormatProcesses::Ask(const MessageHead& head, std::string_view body,
+                                      const StopToken& stop,
+                                      const std::function<bool(int fd)>& receive) {
   CORRAL_TRY(UniqueFd formatter, TakeFormatter());
-  std::string answer;
   bool is_answered = false;
   {
     const StopCallback on_stop(stop, [&] { ::shutdown(formatter.get(), SHUT_RDWR); });
-    Head head{0, limits.cpu_time.count(), limits.memory_bytes};
     if (SendMessage(formatter.get(), head, body)) {
       pollfd waiting{formatter.get(), POLLIN, 0};
       const auto most = std::chrono::duration_cast<std::chrono::milliseconds>(kLongestWait);
@@ -244,16 +279,64 @@ Result<FormatReply> FormatProcesses::Run(const FormatRequest& request, const Lim
       do {
         n_ready = ::poll(&waiting, 1, static_cast<int>(most.count()));
       } while (n_ready < 0 && errno == EINTR);
-      is_answered = n_ready == 1 && ReceiveMessage(formatter.get(), &head, &answer);
+      is_answered = n_ready == 1 && receive(formatter.get());
     }
   }
   if (stop.StopRequested()) return Fail(stop.ToError());
   if (!is_answered) return Fail(Code::kTooLarge, "it takes too much time or memory");
-  if (body.size() <= kKeptRequestBytes && answer.size() <= kKeptRequestBytes) {
-    const std::lock_guard lock(mutex_);
-    if (idle_.size() < kMostIdle) idle_.push_back(std::move(formatter));
-  }
+  return formatter;
+}
+
+void FormatProcesses::GiveBack(UniqueFd formatter, std::size_t n_bytes) {
+  if (n_bytes > kKeptRequestBytes) return;  // it may have a large heap now
+  const std::lock_guard lock(mutex_);
+  if (idle_.size() < kMostIdle) idle_.push_back(std::move(formatter));
+}
+
+Result<FormatReply> FormatProcesses::Run(const FormatRequest& request, const Limits& limits,
+                                         const StopToken& stop) {
+  const std::string body = EncodeRequest(request);
+  MessageHead head;
+  head.cpu_ms = limits.cpu_time.count();
+  head.memory_bytes =
+      limits.memory_bytes + static_cast<std::int64_t>(body.size()) * kMemoryPerRequestByte;
+  std::string answer;
+  CORRAL_TRY(UniqueFd formatter, Ask(head, body, stop, [&](int fd) {
+               MessageHead of_answer;
+               return ReceiveMessage(fd, &of_answer, &answer);
+             }));
+  GiveBack(std::move(formatter), std::max(body.size(), answer.size()));
   return DecodeReply(answer);
+}
+
+Result<DecodedMedia> FormatProcesses::DecodeMedia(std::string_view bytes, int sample_rate,
+                                                  const StopToken& stop) {
+  MessageHead head;
+  head.kind = MessageHead::Kind::kMedia;
+  head.sample_rate = sample_rate;
+  head.cpu_ms = kMediaLimits.cpu_time.count();
+  head.memory_bytes = kMediaLimits.memory_bytes;
+  MediaReply reply;
+  DecodedMedia media;
+  Result<UniqueFd> process = Ask(head, bytes, stop, [&](int fd) {
+    MessageHead of_answer;
+    return ReadAll(fd, &reply, sizeof(reply)) && ReceiveMessage(fd, &of_answer, &media.data);
+  });
+  if (!process) {
+    if (process.error().code != Code::kTooLarge) return Fail(std::move(process).error());
+    return Fail(Code::kInvalidArgument,
+                "Failed to load image or audio file: " + process.error().message);
+  }
+  GiveBack(*std::move(process), std::max(bytes.size(), media.data.size()));
+  if (!reply.is_good) return Fail(reply.code, std::move(media.data));
+  media.is_sound = reply.is_sound;
+  media.width = reply.width;
+  media.height = reply.height;
+  const std::size_t n_expected = std::size_t{3} * media.width * media.height;
+  const bool is_whole = media.is_sound ? media.data.size() % sizeof(float) == 0
+                                       : media.data.size() == n_expected && n_expected > 0;
+  if (!is_whole) return Fail(Code::kInternal, "the process that decodes images sent another size");
+  return media;
 }
 
 }  // namespace corral::engine

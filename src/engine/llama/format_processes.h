@@ -1,9 +1,10 @@
-// Chat formatting (chat_format.h) where it can be ended: in processes of its own, each bounded in
-// CPU time and memory.
+// Chat formatting (chat_format.h) and the decoding of images and sounds (media_decode.h) where they
+// can be ended: in processes of their own, each bounded in CPU time and memory.
 //
 // llama.cpp's Jinja has no limit on steps, and its schema compiler none on size, so a thread that
 // runs one could be held for ever. Here a process does, and dies of its limits; the next request
-// gets a fresh one. It knows no model and no file, only the text it is sent.
+// gets a fresh one. It knows no model and no file, only what it is sent. An image that breaks its
+// decoder breaks such a process, and no model.
 //
 //   worker ──control socket──▶ nursery ──fork──▶ formatter (at most a few)
 //     └────────── one socket pair per formatter ─────▲
@@ -19,14 +20,18 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "core/files.h"
 #include "core/result.h"
 #include "core/stop.h"
 #include "engine/llama/chat_format.h"
+#include "engine/llama/media_decode.h"
 
 namespace corral::engine {
+
+struct MessageHead;
 
 class FormatProcesses {
  public:
@@ -45,10 +50,16 @@ class FormatProcesses {
   // the request), kCancelled and the like (`stop`), kIo (no process could be had).
   Result<FormatReply> Run(const FormatRequest& request, const Limits& limits,
                           const StopToken& stop);
+  // Blocks. A sound comes with so many samples a second. Errors: kInvalidArgument (it cannot be
+  // decoded, or takes more than its limits), kCancelled and the like (`stop`), kIo.
+  Result<DecodedMedia> DecodeMedia(std::string_view bytes, int sample_rate, const StopToken& stop);
 
  private:
   explicit FormatProcesses(UniqueFd control, pid_t nursery);
   Result<UniqueFd> TakeFormatter();
+  Result<UniqueFd> Ask(const MessageHead& head, std::string_view body, const StopToken& stop,
+                       const std::function<bool(int fd)>& receive);
+  void GiveBack(UniqueFd formatter, std::size_t n_bytes);
 
   const UniqueFd control_;
   const pid_t nursery_;

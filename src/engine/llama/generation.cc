@@ -1,8 +1,11 @@
 #include "engine/llama/generation.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
+
+#include "engine/media_marks.h"
 
 namespace corral::engine {
 namespace {
@@ -70,13 +73,15 @@ Piece Generation::Rest() {
 Finish Generation::Record(DoneReason reason, std::int64_t n_reused) const {
   Finish record;
   record.reason = reason;
-  record.prompt_tokens = static_cast<std::int64_t>(prompt().size());
+  record.prompt_tokens = static_cast<std::int64_t>(prepared_->prompt.CellsOf(prompt().size()));
   record.reused_tokens = n_reused;
   record.eval_tokens = n_generated_;
   record.prompt_eval_time = first_token_ - started_;
   record.eval_time = Clock::now() - first_token_;
   if (job().want_context) {
-    record.context = prompt();
+    // Pictures are left behind: a later request has no bytes of them.
+    std::copy_if(prompt().begin(), prompt().end(), std::back_inserter(record.context),
+                 [](Token token) { return !IsMark(token); });
     record.context.insert(record.context.end(), answer_.begin(), answer_.end());
   }
   return record;

@@ -56,13 +56,13 @@ std::int64_t ParkBudget(std::int64_t asked) {
   return std::min(kMostParkedBytes, ReadHostFacts().memory_available_bytes / kParkShare);
 }
 
-Error RunError(const std::string& why) {
+}  // namespace
+
+Error Generator::RunError(const std::string& why) {
   return {Code::kInternal, "an error was encountered while running the model: " + why};
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model,
+Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model, Projector* projector,
                                                      const EngineConfig& config, Cores& cores) {
   const LoadOptions& options = config.options;
   if (options.num_ctx < 1) return Fail(Code::kInvalidArgument, "num_ctx must be at least 1");
@@ -79,6 +79,11 @@ Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model,
   params.n_batch = static_cast<std::uint32_t>(std::clamp(options.num_batch, 32, 4096));
   params.n_batch = std::max(params.n_batch, params.n_seq_max + kGuessRows);
   params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
+  if (projector != nullptr) {
+    const auto n_least = static_cast<std::uint32_t>(std::min(projector->least_batch(), 4096));
+    params.n_ubatch = std::max(params.n_ubatch, n_least);
+    params.n_batch = std::max(params.n_batch, params.n_ubatch);
+  }
   params.n_outputs_max = params.n_seq_max + kGuessRows;
   params.kv_unified = true;
   params.swa_full = true;
@@ -94,12 +99,13 @@ Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model,
                                      " tokens" + (why.empty() ? std::string() : ": " + why));
   }
   return std::unique_ptr<Generator>(
-      new Generator(model, config, cores, std::move(context), pool.n_slots, n_ctx_seq));
+      new Generator(model, projector, config, cores, std::move(context), pool.n_slots, n_ctx_seq));
 }
 
-Generator::Generator(const LoadedModel& model, const EngineConfig& config, Cores& cores,
-                     ContextPtr context, int n_slots, int n_ctx_seq)
+Generator::Generator(const LoadedModel& model, Projector* projector, const EngineConfig& config,
+                     Cores& cores, ContextPtr context, int n_slots, int n_ctx_seq)
     : model_(model),
+      projector_(projector),
       config_(config),
       cores_(cores),
       context_(std::move(context)),
@@ -165,6 +171,7 @@ void Generator::Run() {
     ComposeBatch();
     has_changed_ |= batch_.size() > 0;
     if (batch_.size() > 0) Decode();
+    ReadMedia();
     PublishGauges();
   }
   const Error stopped{Code::kCancelled, "the model is being unloaded"};
@@ -275,7 +282,8 @@ bool Generator::StartJob(Running& job) {
   job.n_borrowed = std::min(job.n_borrowed, job.sequence.tokens.size());
   if (job.resumed.empty()) {
     job.generation.Begin();
-    job.n_reused = static_cast<std::int64_t>(job.sequence.tokens.size());
+    job.n_reused = static_cast<std::int64_t>(
+        job.generation.prepared().prompt.CellsOf(job.sequence.tokens.size()));
     n_reused_ += job.n_reused;
   }
   return true;
@@ -301,7 +309,7 @@ void Generator::ComposeBatch() {
   const auto used_after = [this] {
     std::size_t n_used = 0, n_step = 0;
     for (const auto& running : running_) {
-      n_used += running->sequence.tokens.size() - running->n_borrowed;
+      n_used += running->sequence.tokens.size() + running->n_media_cells() - running->n_borrowed;
       n_step +=
           running->IsReading() ? running->target().size() - running->sequence.tokens.size() : 1;
     }
@@ -325,9 +333,9 @@ void Generator::ChooseAdapters() {
   n_reading_ = 0;
   for (const auto& running : running_) {
     n_streams += running->IsStream() ? 1 : 0;
-    if (!running->IsReading()) continue;
+    if (!running->ReadsText()) continue;
     ++n_reading_;
-    n_wanted += running->target().size() - running->sequence.tokens.size();
+    n_wanted += running->TextEnd() - running->sequence.tokens.size();
   }
   // Prompts alone have nothing to do while it is the streams' time.
   const bool may_read =
@@ -335,7 +343,7 @@ void Generator::ChooseAdapters() {
                            batch_.room()) > 0;
   std::vector<std::string_view> with_work;
   for (const auto& running : running_) {
-    if (running->IsReading() ? may_read : running->IsStream())
+    if (running->IsStream() || (running->ReadsText() && may_read))
       with_work.push_back(running->set_name());
   }
   n_other_streams_ = 0;
@@ -379,8 +387,8 @@ void Generator::AddPrompts() {
   n_prompt_tokens_ = 0;
   std::vector<std::size_t> left;
   for (const auto& running : running_) {
-    left.push_back(running->IsReading() && TakesPart(*running)
-                       ? running->target().size() - running->sequence.tokens.size()
+    left.push_back(running->ReadsText() && TakesPart(*running)
+                       ? running->TextEnd() - running->sequence.tokens.size()
                        : 0);
   }
   const std::size_t n_wanted = std::accumulate(left.begin(), left.end(), std::size_t{0});
@@ -392,7 +400,8 @@ void Generator::AddPrompts() {
     Running& running = *running_[index];
     const std::vector<Token>& target = running.target();
     const std::size_t done = running.sequence.tokens.size();
-    running.stop_at = cache_.NextStop(done, target.size(), Branches(running));
+    running.stop_at =
+        std::min(cache_.NextStop(done, target.size(), Branches(running)), running.TextEnd());
     const std::size_t n = std::min(running.stop_at - done, static_cast<std::size_t>(budget));
     for (std::size_t i = done; i < done + n; ++i) {
       const bool wants_scores = i + 1 == target.size() && running.next < 0;
@@ -431,6 +440,7 @@ void Generator::Decode() {
   if (step.code == 0) {
     budget_.Note(n_stream_tokens_, n_prompt_tokens_, n_reading_, step.took, n_other_streams_);
     turns_.Note(step.took);
+    owed_ -= step.took;
     AfterDecode(step.took);
     return;
   }

@@ -9,7 +9,9 @@
 // instead of evaluating it again.
 //
 // Jobs of different sets of adapters are never in one batch: the sets take turns
-// (engine/adapter_turns.h).
+// (engine/adapter_turns.h). A picture or a sound in a prompt is evaluated as one, between two
+// steps, and streams beside it have as much time for themselves before the next one
+// (generator_media.cc).
 //
 // Cells: a job is admitted when those that it is expected to need are free, in the order of
 // arrival; it waits else. Where the expectation was too small, the job that came last gives its
@@ -29,6 +31,8 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <variant>
@@ -44,6 +48,7 @@
 #include "engine/llama/generation.h"
 #include "engine/llama/loaded_model.h"
 #include "engine/llama/prepared_job.h"
+#include "engine/llama/projector.h"
 #include "engine/llama/sequence_cache.h"
 #include "engine/prompt_lookup.h"
 #include "engine/step_budget.h"
@@ -52,8 +57,9 @@ namespace corral::engine {
 
 class Generator {
  public:
-  // `cores` runs every llama_decode of the process. Errors: kNoMemory (cells), kInvalidArgument.
-  static Result<std::unique_ptr<Generator>> Create(const LoadedModel& model,
+  // `cores` runs every llama_decode of the process; `projector` encodes media, null without. All
+  // must outlive this. Errors: kNoMemory (cells), kInvalidArgument.
+  static Result<std::unique_ptr<Generator>> Create(const LoadedModel& model, Projector* projector,
                                                    const EngineConfig& config, Cores& cores);
   ~Generator() { Stop(); }
 
@@ -104,8 +110,18 @@ class Generator {
     bool IsStream() const { return !IsReading() && credit > 0; }
     PrefixKey key() const { return {generation.prepared().space, target()}; }
     bool IsReading() const { return sequence.tokens.size() < target().size(); }
+    // What comes next in its prompt is a picture or a sound; null: text.
+    const MediaChunk* NextMedia() const;
+    bool ReadsText() const { return IsReading() && NextMedia() == nullptr; }
+    // Where the text that is to be read next ends: at the next picture or sound, or the prompt's.
+    std::size_t TextEnd() const;
     std::size_t OwnCells() const {
-      return std::max(n_expected, sequence.tokens.size()) - n_borrowed;
+      return std::max(n_expected, sequence.tokens.size()) + n_media_cells() - n_borrowed;
+    }
+    // Beyond one for each position.
+    std::size_t n_media_cells() const {
+      const std::size_t n = generation.prompt().size();
+      return generation.prepared().prompt.CellsOf(n) - n;
     }
   };
   using RunningPtr = std::unique_ptr<Running>;
@@ -115,8 +131,8 @@ class Generator {
   };
   using Message = std::variant<std::unique_ptr<PreparedJob>, CreditMessage>;
 
-  Generator(const LoadedModel& model, const EngineConfig& config, Cores& cores, ContextPtr context,
-            int n_slots, int n_ctx_seq);
+  Generator(const LoadedModel& model, Projector* projector, const EngineConfig& config,
+            Cores& cores, ContextPtr context, int n_slots, int n_ctx_seq);
 
   void Run();
   bool TakeMessages();  // waits when there is nothing to do; false: stop
@@ -139,10 +155,20 @@ class Generator {
   void AddPrompts();
   void Decode();
   void AfterDecode(std::chrono::duration<double> took);
+
+  // At most one picture or sound of one prompt.
+  void ReadMedia();
+  void Evaluate(Running& running, const MediaChunk& media);
+  // llama_decode's code; `why`: what an exception said.
+  int DecodeMedia(Running& running, const MediaChunk& media, std::span<const float> embeddings,
+                  std::string* why);
+  void TakeBackMedia(Running& running);
+
   bool MakeRoom(Running& running);
   // Samples the job's next tokens from its rows and hands them out. The job may have ended then.
   void HandOut(Running& running, std::chrono::duration<double> took);
 
+  static Error RunError(const std::string& why);
   void FinishJob(Running& running, DoneReason reason);
   void Break(Running& running, Error error);
   void FailAll();
@@ -154,6 +180,7 @@ class Generator {
 
   // Constant after construction.
   const LoadedModel& model_;
+  Projector* const projector_;
   const EngineConfig& config_;
   Cores& cores_;
   const ContextPtr context_;
@@ -172,8 +199,9 @@ class Generator {
   std::vector<RunningPtr> running_;  // in the order of admission
   std::int64_t n_prompt_steps_ = 0;
   int n_stream_tokens_ = 0, n_prompt_tokens_ = 0;  // in the batch
-  int n_reading_ = 0;                              // prompts that are being evaluated
+  int n_reading_ = 0;                              // prompts whose text is being evaluated
   int n_other_streams_ = 0;                        // of other adapters: not in this step
+  std::chrono::duration<double> owed_{0};          // time that streams get before the next picture
   bool has_changed_ =
       false;  // the last step did something: take the next without waiting for a message
 

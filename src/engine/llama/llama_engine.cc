@@ -22,6 +22,7 @@
 #include "engine/llama/embedder.h"
 #include "engine/llama/generator.h"
 #include "engine/llama/loaded_model.h"
+#include "engine/llama/projector.h"
 #include "engine/llama/prompt_builder.h"
 #include "engine/llama/sampler.h"
 
@@ -46,11 +47,14 @@ void AddMemory(const llama_context* context, ModelFacts* facts) {
 
 class LlamaEngine final : public Engine {
  public:
-  LlamaEngine(std::unique_ptr<LoadedModel> model, EngineConfig config, FormatProcesses& processes)
+  // `projector` may be null.
+  LlamaEngine(std::unique_ptr<LoadedModel> model, std::unique_ptr<Projector> projector,
+              EngineConfig config, FormatProcesses& processes)
       : config_(std::move(config)),
         sink_(std::move(config_.sink)),
         model_(std::move(model)),
-        builder_(*model_, processes),
+        projector_(std::move(projector)),
+        builder_(*model_, processes, projector_.get()),
         cores_(model_->n_threads(), config_.options.num_thread > 0),
         adapters_(*model_, cores_),
         prepare_queue_(kPrepareQueue) {
@@ -70,7 +74,7 @@ class LlamaEngine final : public Engine {
       return {};
     }
     if (!model_->is_embedding() && !model_->is_encoder_only()) {
-      CORRAL_TRY(generator_, Generator::Create(*model_, config_, cores_));
+      CORRAL_TRY(generator_, Generator::Create(*model_, projector_.get(), config_, cores_));
     }
     embedder_ = std::make_unique<Embedder>(*model_, config_, cores_, adapters_);
     for (int i = 0; i < kPrepareThreads; ++i) prepare_threads_.emplace_back([this] { Prepare(); });
@@ -83,6 +87,7 @@ class LlamaEngine final : public Engine {
       facts_.n_ctx_seq = generator_->n_ctx_seq();
       facts_.n_slots = generator_->n_slots();
       AddMemory(generator_->context(), &facts_);
+      if (projector_) facts_.size_bytes += projector_->memory_bytes();
     } else {
       const int n_train = facts_.n_ctx_train > 0 ? facts_.n_ctx_train : config_.options.num_ctx;
       facts_.n_ctx_seq = std::min(config_.options.num_ctx, n_train);
@@ -144,6 +149,10 @@ class LlamaEngine final : public Engine {
   EngineCounters Counters() const override {
     EngineCounters counters = generator_ ? generator_->Counters() : EngineCounters{};
     counters.jobs_waiting += static_cast<std::int64_t>(prepare_queue_.Size());
+    if (projector_) {
+      counters.media_encoded = projector_->n_encoded();
+      counters.media_reused = projector_->n_reused();
+    }
     if (embedder_) {
       counters.prompt_tokens_evaluated += embedder_->n_evaluated();
       counters.jobs_waiting += embedder_->n_waiting();
@@ -213,13 +222,6 @@ class LlamaEngine final : public Engine {
   Status PrepareOne(const Waiting& waiting, GenerateJob& job) {
     const JobId id = waiting.id;
     const StopToken& stop = waiting.stop;
-    for (const ChatMessage& message : job.prompt.messages) {
-      if (!message.images.empty()) {
-        return Fail(Code::kInvalidArgument,
-                    "image input is not supported - hint: if this is unexpected, you may need to "
-                    "provide the mmproj");
-      }
-    }
     const int n_ctx = std::clamp(job.num_ctx, 1, generator_->n_ctx_seq());
     job.num_ctx = n_ctx;
     auto prepared = std::make_unique<PreparedJob>();
@@ -236,6 +238,13 @@ class LlamaEngine final : public Engine {
     prepared->id = id;
     prepared->space = job.prefix_salt;
     if (prepared->adapters) prepared->space += "\n" + prepared->adapters->key;
+    if (!prepared->prompt.media.empty()) {
+      // Pictures are not slid out of the context; and some take more cells than positions, of which
+      // the generator counts the latter.
+      const std::size_t n_positions = prepared->prompt.tokens.size();
+      job.shift = false;
+      job.num_ctx -= static_cast<int>(prepared->prompt.CellsOf(n_positions) - n_positions);
+    }
     prepared->job = std::move(job);
     prepared->job.prompt = {};  // rendered: its text and images are no longer needed
     prepared->stop = stop;
@@ -247,6 +256,7 @@ class LlamaEngine final : public Engine {
   const EventSink sink_;  // the owner's
   ModelFacts facts_;
   const std::unique_ptr<LoadedModel> model_;
+  const std::unique_ptr<Projector> projector_;  // null: the model neither sees nor hears
   PromptBuilder builder_;
   Cores cores_;
   Adapters adapters_;
@@ -273,12 +283,18 @@ Result<std::unique_ptr<Engine>> Load(const ModelFiles& files, EngineConfig confi
         Code::kInternal,
         "unable to load model: no compute library beside corral-worker runs on this processor");
   }
-  if (!files.projectors.empty()) {
-    Log(LogLevel::kWarn, "projectors are loaded by a later release and are left out");
-  }
   CORRAL_TRY(std::unique_ptr<LoadedModel> model,
              LoadedModel::Load(files.model, config.options, config.on_progress));
-  auto engine = std::make_unique<LlamaEngine>(std::move(model), std::move(config), processes);
+  std::unique_ptr<Projector> projector;
+  if (!files.projectors.empty() && !config.options.is_vocab_only && !model->is_embedding()) {
+    if (files.projectors.size() > 1)
+      Log(LogLevel::kWarn, "the model has several projectors; the first one is used");
+    // The bar is full: this only asks whether to go on.
+    const auto go_on = [&config](float) { return !config.on_progress || config.on_progress(1.0F); };
+    CORRAL_TRY(projector, Projector::Load(files.projectors.front(), *model, go_on));
+  }
+  auto engine = std::make_unique<LlamaEngine>(std::move(model), std::move(projector),
+                                              std::move(config), processes);
   CORRAL_TRY_STATUS(engine->Start());
   return engine;
 }

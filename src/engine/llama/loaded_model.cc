@@ -1,6 +1,7 @@
 #include "engine/llama/loaded_model.h"
 
 #include <ggml-backend.h>
+#include <mtmd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,7 +77,10 @@ std::unique_ptr<std::FILE, FileCloser> OpenStream(int fd) {
   return file;
 }
 
-void InstallLlamaLog() { llama_log_set(OnLlamaLog, nullptr); }
+void InstallLlamaLog() {
+  llama_log_set(OnLlamaLog, nullptr);
+  mtmd_log_set(OnLlamaLog, nullptr);
+}
 
 std::string TakeLastLlamaError() {
   const std::lock_guard lock(log_mutex);

@@ -1,8 +1,10 @@
 #include "engine/llama/prompt_builder.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
+#include "core/sha256.h"
 #include "engine/llama/output_syntax.h"
 #include "engine/prompt_cut.h"
 
@@ -15,6 +17,10 @@ constexpr std::size_t kHugePromptBytes = 4 << 20;
 constexpr std::size_t kPartBytes = 256 * 1024;  // then: of a part
 constexpr std::size_t kSlackBytes =
     64 * 1024;  // text beside a cut whose tokens may differ from those of the whole
+constexpr std::size_t kTokensOfImage = 768;  // Ollama's estimate (server/prompt.go)
+// What a prompt may bring: bounds the memory and the time of preparing it.
+constexpr std::size_t kMostMedia = 256;
+constexpr std::size_t kMostMediaBytes = std::size_t{768} << 20;  // decoded
 
 Error TooLong(std::size_t n_tokens, int n_ctx) {
   return {Code::kInvalidArgument, "request (" + std::to_string(n_tokens) +
@@ -27,6 +33,14 @@ Error NoRoomWithoutShift() {
           "the prompt is longer than the context length currently available to the model; shorten "
           "the prompt, adjust the "
           "context length in settings, or use a model with a longer context length"};
+}
+
+// llama-server's words, which Ollama hands on.
+Error NoSense(bool is_sound) {
+  return {Code::kInvalidArgument,
+          std::string(is_sound ? "audio" : "image") +
+              " input is not supported - hint: if this is unexpected, you may need to provide the "
+              "mmproj"};
 }
 
 // The engine cuts the middle out of a prompt that is too long, unless it came by the model's own
@@ -50,15 +64,27 @@ std::size_t BoundaryBefore(std::string_view text, std::size_t position) {
 
 }  // namespace
 
-Result<std::vector<Token>> PromptBuilder::TokenizePrompt(std::string_view text) const {
-  std::string_view rest = text;
+std::size_t PreparedPrompt::CellsOf(std::size_t n_positions) const {
+  std::size_t n_cells = n_positions;
+  for (const MediaChunk& chunk : media) {
+    if (chunk.begin >= n_positions) break;
+    n_cells += chunk.n_cells - chunk.n_positions;
+  }
+  return n_cells;
+}
+
+// A template may write the BOS itself, but the tokenizer adds it already.
+std::string_view PromptBuilder::WithoutBos(std::string_view text) const {
   const Token bos = llama_vocab_bos(model_.vocab());
   if (llama_vocab_get_add_bos(model_.vocab()) && bos >= 0) {
-    // A template that writes the BOS itself: the tokenizer adds it already.
     const std::string bos_text = model_.TokenText(bos, true);
-    if (!bos_text.empty() && rest.starts_with(bos_text)) rest.remove_prefix(bos_text.size());
+    if (!bos_text.empty() && text.starts_with(bos_text)) text.remove_prefix(bos_text.size());
   }
-  return model_.Tokenize(rest, true, true);
+  return text;
+}
+
+Result<std::vector<Token>> PromptBuilder::TokenizePrompt(std::string_view text) const {
+  return model_.Tokenize(WithoutBos(text), true, true);
 }
 
 // Without tokenising: no token stands for more than so many bytes.
@@ -67,11 +93,23 @@ bool PromptBuilder::IsSurelyTooLong(std::string_view text, int n_ctx) const {
          text.size() / model_.max_token_bytes() > static_cast<std::size_t>(n_ctx);
 }
 
-// With one position left to predict into.
+// With one position left to predict into. Images are estimated: what they really take is known when
+// they are decoded.
 Result<bool> PromptBuilder::Fits(const std::string& text, int n_ctx) const {
   if (IsSurelyTooLong(text, n_ctx)) return false;
-  CORRAL_TRY(const std::vector<Token> tokens, TokenizePrompt(text));
-  return tokens.size() <= static_cast<std::size_t>(n_ctx - 1);
+  std::size_t n_tokens = 0;
+  bool is_first = true;
+  for (const MediaMarker::Part& part : marker_.Split(text)) {
+    if (part.image != MediaMarker::kText) {
+      n_tokens += kTokensOfImage;
+      continue;
+    }
+    CORRAL_TRY(const std::vector<Token> tokens,
+               is_first ? TokenizePrompt(part.text) : model_.Tokenize(part.text, false, true));
+    n_tokens += tokens.size();
+    is_first = false;
+  }
+  return n_tokens <= static_cast<std::size_t>(n_ctx - 1);
 }
 
 int PromptBuilder::TokensToKeep(int n_ctx, int num_keep) const {
@@ -126,9 +164,9 @@ Result<std::vector<Token>> PromptBuilder::TokenizeAndCut(std::string_view text, 
 }
 
 // Drops the oldest messages until the prompt fits; every system message and the last message stay.
-Result<RenderedPrompt> PromptBuilder::RenderFitting(const GenerateJob& job, int n_ctx,
+Result<RenderedPrompt> PromptBuilder::RenderFitting(const GenerateJob& job,
+                                                    const std::vector<ChatMessage>& all, int n_ctx,
                                                     const StopToken& stop) const {
-  const std::vector<ChatMessage>& all = job.prompt.messages;
   CORRAL_TRY(RenderedPrompt whole, renderer_.Render(job, all, stop));
   if (!job.truncate || !job.is_chat || job.prompt.kind != PromptSource::Kind::kMessages ||
       all.size() < 2)
@@ -168,36 +206,89 @@ Result<RenderedPrompt> PromptBuilder::RenderFitting(const GenerateJob& job, int 
   return best;
 }
 
+// Text and media in their order. Each image that the text has is decoded, and no other.
+Result<MediaPrompt> PromptBuilder::ReadMedia(const GenerateJob& job, std::string_view text,
+                                             const StopToken& stop) const {
+  std::vector<const std::string*> images;  // of all messages
+  for (const ChatMessage& message : job.prompt.messages) {
+    for (const std::string& image : message.images) images.push_back(&image);
+  }
+  const std::vector<MediaMarker::Part> parts = marker_.Split(WithoutBos(text));
+  std::deque<DecodedMedia> decoded;  // whose elements stay where they are
+  std::vector<std::string> hashes;
+  std::vector<Projector::Part> inputs;
+  std::size_t n_bytes = 0;
+  for (const MediaMarker::Part& part : parts) {
+    if (part.image == MediaMarker::kText) {
+      inputs.emplace_back(part.text);
+      continue;
+    }
+    const std::string& image = *images.at(part.image);
+    const bool is_sound = IsSound(image);
+    if (is_sound ? !projector_->hears() : !projector_->sees()) return Fail(NoSense(is_sound));
+    if (decoded.size() == kMostMedia)
+      return Fail(Code::kInvalidArgument,
+                  "a prompt may have at most " + std::to_string(kMostMedia) + " images and sounds");
+    CORRAL_TRY(DecodedMedia media, processes_.DecodeMedia(image, projector_->sample_rate(), stop));
+    n_bytes += media.data.size();
+    if (n_bytes > kMostMediaBytes)
+      return Fail(Code::kInvalidArgument, "the images and sounds of a prompt may have at most " +
+                                              std::to_string(kMostMediaBytes >> 20) +
+                                              " MiB together when decoded");
+    decoded.push_back(std::move(media));
+    hashes.push_back(Sha256Hex(image));
+    inputs.emplace_back(&decoded.back());
+  }
+  return projector_->Tokenize(inputs, hashes, job.prompt.context.empty());
+}
+
+Result<std::vector<Token>> PromptBuilder::ReadText(const GenerateJob& job, std::string_view text,
+                                                   int n_ctx, const StopToken& stop) const {
+  if (!job.prompt.context.empty()) return model_.Tokenize(text, false, true);
+  const bool is_huge = text.size() > kHugePromptBytes && IsSurelyTooLong(text, n_ctx);
+  return is_huge ? TokenizeAndCut(text, n_ctx, job, stop) : TokenizePrompt(text);
+}
+
 Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx,
                                             const StopToken& stop) const {
   PreparedPrompt prepared;
-  CORRAL_TRY(RenderedPrompt rendered, RenderFitting(job, n_ctx, stop));
+  const std::vector<ChatMessage>& asked = job.prompt.messages;
+  const bool has_media = std::any_of(asked.begin(), asked.end(), [](const ChatMessage& message) {
+    return !message.images.empty();
+  });
+  if (has_media && projector_ == nullptr) return Fail(NoSense(false));
+  CORRAL_TRY(RenderedPrompt rendered, has_media
+                                          ? RenderFitting(job, marker_.Place(asked), n_ctx, stop)
+                                          : RenderFitting(job, asked, n_ctx, stop));
   if (stop.StopRequested()) return Fail(stop.ToError());
-
-  if (job.prompt.context.empty()) {
-    const bool is_huge =
-        rendered.text.size() > kHugePromptBytes && IsSurelyTooLong(rendered.text, n_ctx);
-    CORRAL_TRY(prepared.tokens, is_huge ? TokenizeAndCut(rendered.text, n_ctx, job, stop)
-                                        : TokenizePrompt(rendered.text));
-  } else {
-    for (const Token token : job.prompt.context) {
-      if (token < 0 || token >= model_.n_vocab()) {
-        return Fail(Code::kInvalidArgument,
-                    "context holds " + std::to_string(token) + ", which is no token of the model");
-      }
+  for (const Token token : job.prompt.context) {
+    if (token < 0 || token >= model_.n_vocab()) {
+      return Fail(Code::kInvalidArgument,
+                  "context holds " + std::to_string(token) + ", which is no token of the model");
     }
-    prepared.tokens = job.prompt.context;
-    CORRAL_TRY(const std::vector<Token> rest, model_.Tokenize(rendered.text, false, true));
-    prepared.tokens.insert(prepared.tokens.end(), rest.begin(), rest.end());
   }
+
+  if (has_media && job.render_only) rendered.text = marker_.WithTags(rendered.text);
+  MediaPrompt read;
+  if (has_media && !job.render_only) {
+    CORRAL_TRY(read, ReadMedia(job, rendered.text, stop));
+  } else {
+    CORRAL_TRY(read.tokens, ReadText(job, rendered.text, n_ctx, stop));
+  }
+  prepared.tokens = job.prompt.context;
+  prepared.tokens.insert(prepared.tokens.end(), read.tokens.begin(), read.tokens.end());
+  prepared.media = std::move(read.media);
+  for (MediaChunk& chunk : prepared.media) chunk.begin += job.prompt.context.size();
   if (prepared.tokens.empty()) {
     // An empty prompt still needs one position to predict from.
     const Token bos = llama_vocab_bos(model_.vocab());
     prepared.tokens.push_back(bos >= 0 ? bos : std::max(llama_vocab_eos(model_.vocab()), 0));
   }
 
-  if (prepared.tokens.size() > static_cast<std::size_t>(n_ctx - 1)) {
-    if (IsRefusedWhenTooLong(job)) return Fail(TooLong(prepared.tokens.size(), n_ctx));
+  const std::size_t n_cells = prepared.CellsOf(prepared.tokens.size());
+  if (n_cells > static_cast<std::size_t>(n_ctx - 1)) {
+    // A picture is never cut.
+    if (!prepared.media.empty() || IsRefusedWhenTooLong(job)) return Fail(TooLong(n_cells, n_ctx));
     if (!job.shift) return Fail(NoRoomWithoutShift());
     prepared.tokens = CutPrompt(std::move(prepared.tokens), n_ctx, job.sampling.num_keep);
   }

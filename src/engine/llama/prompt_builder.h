@@ -1,5 +1,5 @@
-// From a request's messages to tokens: render (Go template or the model's Jinja), tokenise, and
-// make it fit.
+// From a request's messages to tokens: render (Go template or the model's Jinja), decode the images
+// and sounds, tokenise, and make it fit.
 //
 // Thread-safe: many prepare threads may call Build at once. May take long (seconds, on a hostile
 // template); never called on the engine thread.
@@ -15,11 +15,14 @@
 #include "core/stop.h"
 #include "engine/llama/chat_renderer.h"
 #include "engine/llama/loaded_model.h"
+#include "engine/llama/media_marker.h"
+#include "engine/llama/projector.h"
 
 namespace corral::engine {
 
 struct PreparedPrompt {
-  std::vector<Token> tokens;         // at least one
+  std::vector<Token> tokens;         // at least one; marks where media stand
+  std::vector<MediaChunk> media;     // in the order of their places
   std::string rendered;              // only if GenerateJob::render_only
   std::vector<std::string> stops;    // the request's, and what the template adds
   std::string grammar;               // GBNF; empty: free text
@@ -28,23 +31,33 @@ struct PreparedPrompt {
                                      // parser wants to see
   std::shared_ptr<const OutputSyntax>
       syntax;  // null: all is text. Shared with the parser of the running job
+
+  // Cells of the first `n_positions`, which end beside a picture: those take more cells than
+  // positions where they have two dimensions.
+  std::size_t CellsOf(std::size_t n_positions) const;
 };
 
 class PromptBuilder {
  public:
-  // Both must outlive this.
-  PromptBuilder(const LoadedModel& model, FormatProcesses& processes)
-      : model_(model), renderer_(model, processes) {}
+  // All must outlive this. `projector` may be null: the model neither sees nor hears.
+  PromptBuilder(const LoadedModel& model, FormatProcesses& processes, Projector* projector)
+      : model_(model), processes_(processes), projector_(projector), renderer_(model, processes) {}
 
   bool has_chat_template() const { return renderer_.has_chat_template(); }
 
-  // `n_ctx`: most tokens of the sequence. Errors: kInvalidArgument (too long, bad schema, template
-  // error; Ollama's texts), kInternal (template execution), kCancelled.
+  // `n_ctx`: most tokens of the sequence. Errors: kInvalidArgument (too long, bad schema, bad
+  // image, template error; Ollama's texts), kInternal (template execution), kCancelled.
   Result<PreparedPrompt> Build(const GenerateJob& job, int n_ctx, const StopToken& stop) const;
 
  private:
-  Result<RenderedPrompt> RenderFitting(const GenerateJob& job, int n_ctx,
+  Result<RenderedPrompt> RenderFitting(const GenerateJob& job,
+                                       const std::vector<ChatMessage>& messages, int n_ctx,
                                        const StopToken& stop) const;
+  Result<MediaPrompt> ReadMedia(const GenerateJob& job, std::string_view text,
+                                const StopToken& stop) const;
+  Result<std::vector<Token>> ReadText(const GenerateJob& job, std::string_view text, int n_ctx,
+                                      const StopToken& stop) const;
+  std::string_view WithoutBos(std::string_view text) const;
   Result<std::vector<Token>> TokenizePrompt(std::string_view text) const;
   Result<bool> Fits(const std::string& text, int n_ctx) const;
   bool IsSurelyTooLong(std::string_view text, int n_ctx) const;
@@ -54,7 +67,10 @@ class PromptBuilder {
   int TokensToKeep(int n_ctx, int num_keep) const;
 
   const LoadedModel& model_;
+  FormatProcesses& processes_;
+  Projector* const projector_;
   const ChatRenderer renderer_;
+  const MediaMarker marker_;
 };
 
 }  // namespace corral::engine

@@ -11,6 +11,7 @@
 
 #include "engine/llama/grammar.h"
 #include "engine/llama/output_syntax.h"
+#include "engine/media_marks.h"
 
 namespace corral::engine {
 namespace {
@@ -179,7 +180,7 @@ Result<std::unique_ptr<Sampler>> Sampler::Create(const LoadedModel& model,
   const std::size_t n_seen = std::min(prompt.tokens.size(), static_cast<std::size_t>(n_look_back));
   for (auto token = prompt.tokens.end() - static_cast<std::ptrdiff_t>(n_seen);
        token != prompt.tokens.end(); ++token) {
-    common_sampler_accept(sampler->chain_.get(), *token, false);
+    if (!IsMark(*token)) common_sampler_accept(sampler->chain_.get(), *token, false);
   }
   return sampler;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "engine/media_marks.h"
 
 namespace corral::engine {
 namespace {
@@ -38,20 +39,23 @@ SequenceCache::SequenceCache(llama_context* context, const LoadedModel& model, i
 
 // Whether positions [0, n) are there, as far as position n attends to them: with a sliding window,
 // old cells may be gone.
-bool SequenceCache::IsWhole(llama_seq_id id, std::size_t n_tokens) const {
-  const auto n = static_cast<llama_pos>(n_tokens);
+bool SequenceCache::IsWhole(llama_seq_id id, std::span<const Token> tokens) const {
+  const auto n = static_cast<llama_pos>(tokens.size());
   const llama_pos last = llama_memory_seq_pos_max(memory_, id);
-  if (kind_ == Kind::kState) return last == n - 1;
+  // With M-RoPE all cells of an image have the position of its first one (llama-kv-cache.cpp).
+  const bool ends_in_media = !tokens.empty() && IsMark(tokens.back());
+  const auto least =
+      ends_in_media ? static_cast<llama_pos>(MediaBegin(tokens, tokens.size() - 1)) : n - 1;
+  if (kind_ == Kind::kState) return last == n - 1 || (ends_in_media && last == least);
   const llama_pos first = llama_memory_seq_pos_min(memory_, id);
   const llama_pos needed = kind_ == Kind::kWindow ? std::max(0, n - model_.n_swa() + 1) : 0;
-  return first >= 0 && first <= needed && last >= n - 1;
+  return first >= 0 && first <= needed && last >= least;
 }
 
 std::size_t SequenceCache::Usable(const Sequence& sequence, const PrefixKey& prompt) const {
   if (sequence.space != prompt.space || prompt.tokens.empty()) return 0;
-  const auto wanted = prompt.tokens.first(prompt.tokens.size() - 1);
-  const std::size_t n = CommonPrefix(wanted, sequence.PureTokens());
-  if (n < kMinReuse || !IsWhole(sequence.id, n)) return 0;
+  const std::size_t n = CommonPrefix(ReusablePart(prompt.tokens), sequence.PureTokens());
+  if (n < kMinReuse || !IsWhole(sequence.id, prompt.tokens.first(n))) return 0;
   return kind_ != Kind::kState || n == sequence.tokens.size() ? n : 0;
 }
 
@@ -71,8 +75,7 @@ SequenceCache::Match SequenceCache::Find(const PrefixKey& prompt, Running runnin
   }
   match.n_tokens = std::max(match.n_held, match.n_running);
   if (!prompt.tokens.empty()) {
-    const auto wanted = prompt.tokens.first(prompt.tokens.size() - 1);
-    match.parked = tree_.Find(prompt.space, wanted, kind_ == Kind::kState);
+    match.parked = tree_.Find(prompt.space, ReusablePart(prompt.tokens), kind_ == Kind::kState);
   }
   if (match.parked.n_tokens < kMinReuse) match.parked = {};
   match.n_tokens = std::max(match.n_tokens, match.parked.n_tokens);
@@ -125,7 +128,9 @@ std::optional<Sequence> SequenceCache::Start(const PrefixKey& prompt, Running ru
   const Match again = Find(prompt, {});
   tree_.Touch(again.parked);
   if (again.parked.n_tokens > n_have) Restore(sequence, again.parked, n_have);
-  if (n_have = sequence.tokens.size(); n_have > 0 && !IsWhole(sequence.id, n_have)) n_have = 0;
+  if (n_have = sequence.tokens.size();
+      n_have > 0 && !IsWhole(sequence.id, prompt.tokens.first(n_have)))
+    n_have = 0;
   if (n_have == 0) Clear(sequence.id);
   sequence.tokens.assign(prompt.tokens.begin(),
                          prompt.tokens.begin() + static_cast<std::ptrdiff_t>(n_have));
@@ -282,7 +287,9 @@ void SequenceCache::Park(const Sequence& sequence, Running running) {
                                ? std::min(static_cast<std::size_t>(model_.n_swa()), kSegmentTokens)
                                : kSegmentTokens;
   for (std::size_t begin = known.n_tokens; begin < n;) {
-    const std::size_t end = std::min(begin + most, n);
+    // Beside an image: part of one is of no use.
+    std::size_t end = CutBesideMedia(tokens, std::min(begin + most, n));
+    while (end <= begin || (end < n && IsMark(tokens[end]) && !IsFirstMark(tokens[end]))) ++end;
     if (!Save(sequence, begin, end)) return;
     begin = end;
   }

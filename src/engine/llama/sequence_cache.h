@@ -18,6 +18,7 @@
 //   exactly
 //            the end of the common part lends; elsewhere snapshots help, taken where the generator
 //            stops on purpose (NextStop).
+// An image or a sound is reused as one or not at all: common prefixes and segments end beside it.
 // Search is a plain comparison with each known sequence: there are few, and most differ early. One
 // thread: the engine's. Sources: llama.h (memory, state); docs/architecture.md (The prefix cache).
 #pragma once
@@ -59,7 +60,9 @@ struct Reuse {
 struct Sequence {
   llama_seq_id id = -1;
   std::string space;
-  std::vector<Token> tokens;  // evaluated: position i holds tokens[i]
+  // Evaluated: position i holds tokens[i]. An image or a sound holds marks (engine/media_marks.h),
+  // and may take more cells than positions.
+  std::vector<Token> tokens;
   // After a context shift the rest was computed in a context that is gone: only this many tokens
   // may serve another prompt.
   std::size_t n_pure = kAllPure;
@@ -127,7 +130,7 @@ class SequenceCache {
   };
   Match Find(const PrefixKey& prompt, Running running) const;
   std::size_t Usable(const Sequence& sequence, const PrefixKey& prompt) const;
-  bool IsWhole(llama_seq_id id, std::size_t n_tokens) const;
+  bool IsWhole(llama_seq_id id, std::span<const Token> tokens) const;
   std::optional<llama_seq_id> TakeId();
   void Clear(llama_seq_id id);
   void Park(const Sequence& sequence, Running running);

@@ -58,6 +58,14 @@ class Case:
         self.exchanges = []
 
 
+FIXTURES = {
+    "T": ("tiny-llama", "tiny", "--endless"),
+    "E": ("tiny-bert", "emb"),
+    "R": ("tiny-reranker", "rank"),
+    "V": ("tiny-llama", "sees", "--endless"),
+}
+
+
 class CaseFile:
     def __init__(self, path):
         self.path = path
@@ -90,7 +98,7 @@ def parse(path):
                 continue
             key, _, value = line.partition(":")
             value = value.strip()
-            if key == "fixture" and value in ("N", "T", "E", "R", "A"):
+            if key == "fixture" and value in ("N", "A", *FIXTURES):
                 out.fixture = value
             elif key == "bind":
                 out.bind = value
@@ -385,20 +393,23 @@ class Server:
             for name, kind in ("one", "tiny-adapter-1"), ("two", "tiny-adapter-2"), ("unfit", "tiny-adapter-unfit"):
                 self.add_model(make_tiny_model, name, "adapters", kind)
             return
-        kind, name, *flags = {"T": ("tiny-llama", "tiny", "--endless"), "E": ("tiny-bert", "emb"), "R": ("tiny-reranker", "rank")}[fixture]
-        self.add_model(make_tiny_model, name, "files", kind, *flags)
+        kind, name, *flags = FIXTURES[fixture]
+        projectors = ["llava-projector"] if fixture == "V" else []
+        self.add_model(make_tiny_model, name, "files", kind, *flags, projectors=projectors)
 
-    def add_model(self, make_tiny_model, name, what, kind, *flags):
-        """A model of a file, or an adapter over `tiny`."""
-        file = self.folder / "tiny.gguf"
-        subprocess.run([make_tiny_model, kind, str(file), *flags], check=True, timeout=60)
-        data = file.read_bytes()
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        answer = self.send("POST", f"/api/blobs/{digest}", [], data)
-        if answer.status != 201:
-            raise Failed(f"upload of the fixture: {answer.status} {answer.body}")
+    def add_model(self, make_tiny_model, name, what, kind, *flags, projectors=()):
+        """A model of a file and its projectors, or an adapter over `tiny`."""
+        digests = {}
+        for one, *flags_of_one in (kind, *flags), *((projector,) for projector in projectors):
+            file = self.folder / f"{one}.gguf"
+            subprocess.run([make_tiny_model, one, str(file), *flags_of_one], check=True, timeout=60)
+            data = file.read_bytes()
+            digest = digests[file.name] = "sha256:" + hashlib.sha256(data).hexdigest()
+            answer = self.send("POST", f"/api/blobs/{digest}", [], data)
+            if answer.status != 201:
+                raise Failed(f"upload of the fixture: {answer.status} {answer.body}")
         # One thread: ggml's barriers spin, and a busy machine would make seconds of milliseconds.
-        body = {"model": name, what: {"tiny.gguf": digest}, "parameters": {"num_thread": 1}, "stream": False}
+        body = {"model": name, what: digests, "parameters": {"num_thread": 1}, "stream": False}
         if what == "adapters":
             body["from"] = "tiny"
         answer = self.send("POST", "/api/create", [], json.dumps(body).encode())

@@ -37,11 +37,17 @@ Bench::Options Bench::Small(int n_slots, int num_ctx) {
   return options;
 }
 
-Result<std::unique_ptr<Engine>> Bench::Load(const std::string& model_bytes, EngineConfig config) {
-  const UniqueFd file = FileWith(model_bytes);
-  if (!file.is_valid()) return Fail(Code::kIo, "memfd");
+Result<std::unique_ptr<Engine>> Bench::Load(const std::string& model_bytes, EngineConfig config,
+                                            const std::string& projector_bytes) {
+  const UniqueFd model = FileWith(model_bytes);
+  if (!model.is_valid()) return Fail(Code::kIo, "memfd");
   ModelFiles files;
-  files.model = file.get();
+  files.model = model.get();
+  UniqueFd projector;
+  if (!projector_bytes.empty()) {
+    projector = FileWith(projector_bytes);
+    files.projectors.push_back(projector.get());
+  }
   return LlamaEngines(Formatters())(files, std::move(config));
 }
 
@@ -71,7 +77,7 @@ Bench::Bench(const std::string& model_bytes, Options options) {
     }
     event_.notify_all();
   };
-  auto engine = Load(model_bytes, std::move(config));
+  auto engine = Load(model_bytes, std::move(config), options.projector);
   if (!engine)
     throw std::runtime_error(engine.error().message);  // fails the test that has no engine
   engine_ = std::move(*engine);

@@ -43,12 +43,14 @@ class Bench {
   struct Options {
     LoadOptions load;
     int initial_credit = 1 << 20;
+    std::string projector = {};  // its bytes; empty: none
   };
   static Options Small(int n_slots = 4, int num_ctx = 512);
   explicit Bench(const std::string& model_bytes, Options options = Small());
   ~Bench() { engine_.reset(); }
 
-  static Result<std::unique_ptr<Engine>> Load(const std::string& model_bytes, EngineConfig config);
+  static Result<std::unique_ptr<Engine>> Load(const std::string& model_bytes, EngineConfig config,
+                                              const std::string& projector_bytes = {});
 
   Engine& engine() { return *engine_; }
   void Destroy() { engine_.reset(); }

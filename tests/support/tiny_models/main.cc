@@ -13,8 +13,9 @@ namespace {
 int Usage() {
   std::fputs(
       "usage: make_tiny_model "
-      "tiny-llama|tiny-bert|tiny-reranker|tiny-window|tiny-recurrent|tiny-hybrid|"
-      "tiny-adapter-1|tiny-adapter-2|tiny-adapter-unfit "
+      "tiny-llama|tiny-bert|tiny-reranker|tiny-window|tiny-recurrent|tiny-hybrid|tiny-2d|"
+      "tiny-adapter-1|tiny-adapter-2|tiny-adapter-unfit|"
+      "llava-projector|gemma-projector|qwen-projector|sound-projector "
       "OUT.gguf [--chat-template] [--endless] [--merged]\n",
       stderr);
   return 2;
@@ -57,6 +58,16 @@ int main(int argc, char** argv) {
     writer = corral::testing::TinyAdapter(2);
   } else if (kind == "tiny-adapter-unfit" && argc == 3) {
     writer = corral::testing::UnfitAdapter();
+  } else if (kind == "tiny-2d" && argc == 3) {
+    writer = corral::testing::TinyTwoDimensional();
+  } else if (kind == "llava-projector" && argc == 3) {
+    writer = corral::testing::TinyLlavaProjector();
+  } else if (kind == "gemma-projector" && argc == 3) {
+    writer = corral::testing::TinyGemmaProjector();
+  } else if (kind == "qwen-projector" && argc == 3) {
+    writer = corral::testing::TinyQwenProjector();
+  } else if (kind == "sound-projector" && argc == 3) {
+    writer = corral::testing::TinySoundProjector();
   } else {
     return Usage();
   }

@@ -150,6 +150,21 @@ gguf::Writer TinyRecurrent() {
   return std::move(maker.writer);
 }
 
+gguf::Writer TinyTwoDimensional() {
+  constexpr std::uint64_t kBlocks = 2;
+  Maker maker("qwen2vl", kBlocks, 20260106);
+  maker.SetUint32("feed_forward_length", kHidden);
+  maker.SetUint32("attention.head_count", kHeads);
+  maker.SetUint32("attention.head_count_kv", kHeadsKv);
+  maker.SetInt32s("rope.dimension_sections", {2, 3, 3, 0});
+  maker.AddEnds();
+  for (std::uint64_t i = 0; i < kBlocks; ++i) {
+    maker.AddAttention(Block(i));
+    maker.AddFeedForward(Block(i));
+  }
+  return std::move(maker.writer);
+}
+
 gguf::Writer TinyHybrid() {
   constexpr std::uint64_t kBlocks = 4;
   Maker maker("jamba", kBlocks, 20260105);

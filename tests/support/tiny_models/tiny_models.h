@@ -5,6 +5,7 @@
 // lowered by a constant dimension of the hidden state. Thread-safe (pure functions).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,20 @@ gguf::Writer TinyWindow();
 gguf::Writer TinyRecurrent();
 // jamba: 4 blocks, recurrent and attention in turn.
 gguf::Writer TinyHybrid();
+
+// qwen2vl: 2 blocks, with positions of two dimensions (M-RoPE).
+gguf::Writer TinyTwoDimensional();
+
+// Projectors, for language models of 64 dimensions.
+//
+// A CLIP encoder and an MLP, as LLaVA: 32 x 32 pixels, 16 tokens a picture.
+gguf::Writer TinyLlavaProjector(std::uint64_t text_width = 64);
+// Gemma 3: 64 x 64 pixels, 16 tokens that all see each other.
+gguf::Writer TinyGemmaProjector();
+// Qwen2-VL, for TinyTwoDimensional: pictures of any size, a token for 8 x 8 pixels, at least 1,024.
+gguf::Writer TinyQwenProjector();
+// Hears, without an encoder: a token for 40 ms of sound at 16 kHz.
+gguf::Writer TinySoundProjector();
 
 // Architecture bert: 2 blocks, 32 wide, 4 heads, context 128, mean pooling, F32. WordPiece
 // vocabulary over ASCII, lower case.

@@ -33,7 +33,8 @@ std::uint64_t Checksum(std::string_view bytes) {
 TEST(TinyModels, AreLoadable) {
   for (const gguf::Writer& writer :
        {TinyLlama(), TinyLlama({.has_chat_template = true, .is_endless = true}), TinyBert(),
-        TinyWindow(), TinyRecurrent(), TinyHybrid()}) {
+        TinyWindow(), TinyRecurrent(), TinyHybrid(), TinyTwoDimensional(), TinyLlavaProjector(),
+        TinyGemmaProjector(), TinyQwenProjector(), TinySoundProjector()}) {
     const Status status = gguf::CheckLoadable(WrittenAndRead(writer));
     EXPECT_TRUE(status) << status.error().message;
   }
