@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <system_error>
 
 #include "core/log.h"
@@ -70,6 +73,19 @@ std::string ListenAdvice(const Error& error, const Host& host) {
              ": set OLLAMA_HOST (or OLLAMA_PORT) to one above 1023.";
     default:
       return {};
+  }
+}
+
+void SayIfKilled(int status) {
+  const int signal = status - 128;
+  if (signal <= 0) return;
+  std::fprintf(stderr, "Error: the server was ended by signal %d (%s)\n", signal,
+               ::strsignal(signal));
+  if (signal == SIGKILL) {
+    std::fputs(
+        "If nobody did that, memory ran out: allow the container more (docker run --memory), or "
+        "use less (OLLAMA_CONTEXT_LENGTH, OLLAMA_MAX_LOADED_MODELS, CORRAL_PREFIX_CACHE).\n",
+        stderr);
   }
 }
 

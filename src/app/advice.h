@@ -16,6 +16,10 @@ std::string StoreAdvice(const std::string& folder);
 // For an address that was not to be had; empty if there is nothing to say.
 std::string ListenAdvice(const Error& error, const Host& host);
 
+// Prints how the server ended if a signal ended it, which it could not say itself, with what to do.
+// `status` as SplitOffInit gives it.
+void SayIfKilled(int status);
+
 // Logs a warning, with what to do, if `folder` can be read and not written: models are served from
 // it and none is added.
 void WarnIfReadOnly(const std::string& folder);

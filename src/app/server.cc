@@ -127,7 +127,10 @@ class StartJobs {
 
 int RunServer() {
   if (IsInitProcess()) {
-    if (const std::optional<int> status = SplitOffInit()) return *status;
+    if (const std::optional<int> status = SplitOffInit()) {
+      SayIfKilled(*status);
+      return *status;
+    }
   }
   const StopSignals signals;
   std::vector<std::string> warnings;

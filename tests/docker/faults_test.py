@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What is wrong around a container: its volume, its disk, its port, its variables, its registry, its script. The last lines of its log say
-what it is and what to do; it ends, or stays, as an operator expects."""
+"""What is wrong around a container: its volume, its disk, its port, its variables, its registry, its script; a kill. The last lines of
+its log say what it is and what to do; it ends, or stays, as an operator expects."""
 import contextlib
 import os
 import pathlib
@@ -209,6 +209,17 @@ class Registries(unittest.TestCase):
         self.assertRegex(logs("corral", 8), "cannot pull nosuch at start.*is the name in CORRAL_PULL right.*file does not exist")
         self.assertEqual("running", status())
         self.assertTrue(ask()["done"])
+
+
+class Kills(unittest.TestCase):
+    @in_place
+    def test_a_server_that_is_killed_has_a_last_word_by_pid_1(self):
+        start()
+        wait_answer()
+        lab.docker("exec", "corral", "sh", "-c", "for comm in $(grep -lx ollama /proc/[0-9]*/comm); do pid=$(echo $comm | cut -d/ -f3); "
+                                                 "[ $pid = 1 ] || kill -KILL $pid; done", check=False)
+        self.assertEqual("137", lab.docker("wait", "corral", timeout=30))
+        self.assertIn("Error: the server was ended by signal 9 (Killed)\nIf nobody did that, memory ran out", logs("corral", 2))
 
 
 class InitScripts(unittest.TestCase):
