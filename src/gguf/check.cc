@@ -49,7 +49,6 @@ class LoadCheck {
     prefix_ = std::string(architecture) + ".";
     CORRAL_TRY_STATUS(CheckFloats());
     if (architecture == "clip") return CheckProjector();
-    CORRAL_TRY_STATUS(CheckNoEncoder());
     CORRAL_TRY_STATUS(CheckSizes());
     CORRAL_TRY_STATUS(CheckExperts());
     CORRAL_TRY_STATUS(CheckHeads());
@@ -477,19 +476,6 @@ class LoadCheck {
     return {};
   }
 
-  // libllama takes no tensors that it does not know. Ollama's own engine keeps the encoder of
-  // images in the model's file.
-  Status CheckNoEncoder() const {
-    for (const TensorInfo& tensor : info_.tensors) {
-      if (tensor.name.starts_with("v.") || tensor.name.starts_with("mm.")) {
-        return Refuse("it holds its own image encoder ('" + tensor.name +
-                      "'); use a GGUF of the language model alone, and one of the projector "
-                      "(mmproj) beside it");
-      }
-    }
-    return {};
-  }
-
   // libmtmd checks much by itself; these abort (a key of another type), divide, or bound a loop.
   Status CheckProjector() const {
     constexpr std::array<std::string_view, 3> kDivisors = {".patch_size", ".projector.scale_factor",
@@ -541,5 +527,16 @@ class LoadCheck {
 }  // namespace
 
 Status CheckLoadable(const Info& info) { return LoadCheck(info).Run(); }
+
+Status CheckHoldsNoEncoder(const Info& info) {
+  for (const TensorInfo& tensor : info.tensors) {
+    if (tensor.name.starts_with("v.") || tensor.name.starts_with("mm.")) {
+      return Refuse("it holds its own image encoder ('" + tensor.name +
+                    "'); use a GGUF of the language model alone, and one of the projector (mmproj) "
+                    "beside it");
+    }
+  }
+  return {};
+}
 
 }  // namespace corral::gguf

@@ -391,10 +391,16 @@ TEST(CheckLoadable, RefusesTensorTypesThatNothingComputesWith) {
   ExpectRefused(with("blk.0.ffn_up_exps.weight", 4), "does not know");
 }
 
-TEST(CheckLoadable, RefusesAnEncoderInsideALanguageModel) {
-  Model model;
-  model.tensors.push_back({"v.patch_embd.weight", 0, {8}, 64, 32});
-  ExpectRefused(model, "holds its own image encoder ('v.patch_embd.weight')");
+TEST(CheckHoldsNoEncoder, NamesTheEncoderInsideALanguageModel) {
+  Info info;
+  info.tensors = {{"token_embd.weight", 0, {8}, 0, 32}, {"v.patch_embd.weight", 0, {8}, 32, 32}};
+  const Status status = CheckHoldsNoEncoder(info);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Code::kCorrupt);
+  EXPECT_THAT(status.error().message,
+              HasSubstr("holds its own image encoder ('v.patch_embd.weight')"));
+  info.tensors.pop_back();
+  EXPECT_TRUE(CheckHoldsNoEncoder(info));
 }
 
 TEST(CheckLoadable, LooksAtProjectorsAndAdaptersInTheirOwnWay) {

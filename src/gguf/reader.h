@@ -131,6 +131,11 @@ Result<Info> ReadFd(int fd, const ReadOptions& options = {});
 // `info` comes from Read with the default limits or larger ones. Errors: kCorrupt.
 Status CheckLoadable(const Info& info);
 
+// Of a language model: that its file holds no image encoder, as those of Ollama's own engine do.
+// libllama loads no tensors that it does not know. Such a file can be stored, shown and pushed.
+// Errors: kCorrupt.
+Status CheckHoldsNoEncoder(const Info& info);
+
 // Whether libllama can put the LoRA adapter on the model, without an abort: its kind, architecture
 // and types, and for each tensor of the model that it changes two factors that fit. Includes
 // CheckLoadable of the adapter; `model` has passed its own. Errors: kCorrupt.

@@ -104,7 +104,7 @@ std::vector<Capability> Model::Capabilities(std::optional<bool> go_template_sett
     add_if(true, info->IsEmbeddingModel() ? Capability::kEmbedding : Capability::kCompletion);
   }
   // Not by `<arch>.vision.block_count`, as Ollama has it too: a model that holds its own encoder
-  // does not see here (gguf::CheckLoadable), and one without encoder does not see anywhere.
+  // does not see here (gguf::CheckHoldsNoEncoder), and one without encoder does not see anywhere.
   add_if(!projectors.empty(), Capability::kVision);
   if (projector_info) {
     const gguf::KeyValue* has_audio = projector_info->Find("clip.has_audio_encoder");

@@ -96,6 +96,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     int model_fd, const LoadOptions& options, const std::function<bool(float)>& on_progress) {
   CORRAL_TRY(gguf::Info info, gguf::ReadFd(model_fd));
   CORRAL_TRY_STATUS(gguf::CheckLoadable(info));
+  CORRAL_TRY_STATUS(gguf::CheckHoldsNoEncoder(info));
   if (auto type = KvType(options.kv_cache_type); !type) return Fail(std::move(type).error());
 
   llama_model_params params = llama_model_default_params();

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench.h"
@@ -129,6 +130,18 @@ TEST_P(EngineMediaOfFamily, APromptMayEndWithAPicture) {
   ASSERT_TRUE(first.IsFinished()) << first.error().message;
   ASSERT_TRUE(again.IsFinished()) << again.error().message;
   ExpectSameAnswer(first, again);
+}
+
+TEST_P(EngineMediaOfFamily, TakesPicturesOfAnySize) {
+  constexpr std::pair<int, int> kSizes[] = {{1, 1},   {1, 150},    {150, 1},  {33, 7},
+                                            {3, 600}, {1000, 999}, {2000, 11}};
+  for (const auto& [width, height] : kSizes) {
+    const Story story = bench_.Run(About("look [img] hello", {Png(width, height, 1)}, 2));
+    // At most too many tokens for this context.
+    EXPECT_TRUE(story.IsFinished() ||
+                story.error().message.find("exceeds the available context") != std::string::npos)
+        << width << "x" << height << ": " << story.error().message;
+  }
 }
 
 TEST_P(EngineMediaOfFamily, PicturesAndStreamsRunBesideEachOther) {
@@ -388,6 +401,14 @@ TEST(EngineMedia, SaysWhyAProjectorCannotBeLoaded) {
   EXPECT_EQ(error_of("not a GGUF").code, Code::kCorrupt);
   EXPECT_THAT(error_of(testing::TinyLlavaProjector(32).Bytes()).message,
               HasSubstr("mismatch between text model (n_embd = 64) and mmproj (n_embd = 32)"));
+  gguf::Writer holds_its_own = Llama();
+  holds_its_own.AddTensor("v.patch_embd.weight", {32}, std::vector<float>(32));
+  EngineConfig config;
+  config.options = Bench::Small().load;
+  const auto engine = Bench::Load(holds_its_own.Bytes(), std::move(config));
+  ASSERT_FALSE(engine);
+  EXPECT_THAT(engine.error().message, HasSubstr("it holds its own image encoder"));
+
   const std::string good = testing::TinyLlavaProjector().Bytes();
   EXPECT_EQ(error_of(good.substr(0, good.size() / 2)).code, Code::kCorrupt);
   std::string unknown = testing::TinyGemmaProjector().Bytes();

@@ -47,8 +47,9 @@ class Maker {
   void Matrix(const std::string& name, std::vector<std::uint64_t> dims, float gain = 1.0F) {
     std::uint64_t n = 1;
     for (const std::uint64_t dim : dims) n *= dim;
-    const auto n_in = static_cast<float>(n / dims.back());
-    writer.AddTensor(name, std::move(dims), random_.Normals(n, gain / std::sqrt(n_in)));
+    const std::uint64_t n_in = n / dims.back();
+    writer.AddTensor(name, std::move(dims),
+                     random_.Normals(n, gain / std::sqrt(static_cast<float>(n_in))));
   }
   void Linear(const std::string& name, std::uint64_t from, std::uint64_t to) {
     Matrix(name + ".weight", {from, to});
