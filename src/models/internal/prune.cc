@@ -1,5 +1,9 @@
 #include "models/internal/prune.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "core/log.h"
 #include "models/internal/partial_files.h"
 
@@ -22,12 +26,14 @@ std::vector<fs::path> EntriesOf(const fs::path& folder) {
   return entries;
 }
 
-void Remove(FileSystem& files, const fs::path& file, std::size_t* n_removed) {
-  if (const Status status = files.Remove(file)) {
+// Not synced, unlike other removals: thousands of files may go before a server answers, and what a
+// power cut brings back goes at the next start.
+void Remove(const fs::path& file, std::size_t* n_removed) {
+  if (::unlink(file.c_str()) == 0) {
     ++*n_removed;
-  } else {
+  } else if (errno != ENOENT) {
     Log(LogLevel::kWarn, "cannot remove a stray file",
-        {{"file", file.filename().native()}, {"error", status.error().message}});
+        {{"file", file.filename().native()}, {"error", ErrnoError(errno, "remove file").message}});
   }
 }
 
@@ -50,21 +56,20 @@ void RenameOldBlobs(FileSystem& files, const fs::path& folder, int depth) {
 }
 
 // Ours, of a server that was killed. Those that are being written are held alive.
-void RemoveOwnTemporaries(FileSystem& files, const fs::path& folder, std::string_view prefix) {
+void RemoveOwnTemporaries(const fs::path& folder, std::string_view prefix) {
   std::size_t n_removed = 0;
   for (const fs::path& entry : EntriesOf(folder)) {
     if (!entry.filename().native().starts_with(prefix)) continue;
     const auto facts = Look(entry);
-    if (facts && facts->is_regular && IsOld(*facts) && !IsAlive(entry))
-      Remove(files, entry, &n_removed);
+    if (facts && facts->is_regular && IsOld(*facts) && !IsAlive(entry)) Remove(entry, &n_removed);
   }
 }
 
-void RemoveOldMarks(FileSystem& files, const Layout& layout) {
+void RemoveOldMarks(const Layout& layout) {
   std::size_t n_removed = 0;
   for (const fs::path& entry : EntriesOf(layout.accepted)) {
     const auto facts = Look(entry);
-    if (facts && facts->is_regular && IsOld(*facts)) Remove(files, entry, &n_removed);
+    if (facts && facts->is_regular && IsOld(*facts)) Remove(entry, &n_removed);
   }
 }
 
@@ -111,7 +116,7 @@ void PruneBlobs(Blobs& blobs) {
     } else {
       is_needed = IsAlive(entry);
     }
-    if (!is_needed) Remove(blobs.files(), entry, &n_removed);
+    if (!is_needed) Remove(entry, &n_removed);
   }
   Log(LogLevel::kInfo, "total blobs: " + std::to_string(n_total));
   Log(LogLevel::kInfo, "total unused blobs removed: " + std::to_string(n_removed));
@@ -133,9 +138,9 @@ void TidyAtStart(Blobs& blobs, bool is_prune_enabled) {
   }
   const Layout& layout = blobs.layout();
   RenameOldBlobs(blobs.files(), layout.blobs, 0);
-  RemoveOwnTemporaries(blobs.files(), layout.blobs, kTemporaryBlobPrefix);
-  RemoveOwnTemporaries(blobs.files(), layout.manifests, kTemporaryManifestPrefix);
-  RemoveOldMarks(blobs.files(), layout);
+  RemoveOwnTemporaries(layout.blobs, kTemporaryBlobPrefix);
+  RemoveOwnTemporaries(layout.manifests, kTemporaryManifestPrefix);
+  RemoveOldMarks(layout);
   if (is_prune_enabled) PruneBlobs(blobs);
 }
 
