@@ -113,7 +113,12 @@ class Maker {
                  static_cast<std::uint64_t>(progress.completed), std::move(progress.digest),
                  progress.is_passing});
     });
-    if (!pulled) return pulled;
+    if (!pulled) {
+      // A 500 of Ollama's, as of a pull itself; but for what a client should try again.
+      Error error = std::move(pulled).error();
+      if (error.code != Code::kCancelled && error.code != Code::kBusy) error.code = Code::kInternal;
+      return Fail(std::move(error));
+    }
     CORRAL_TRY(base_, store_.Load(*spec_.from));
     return {};
   }
