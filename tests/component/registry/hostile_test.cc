@@ -60,6 +60,21 @@ TEST_F(RegistryHostile, SizesThatAreNotTrue) {
               HasSubstr("no space left on device"));
 }
 
+// CVE-2024-12886 and its like. A gzip of a manifest and megabytes behind it: never unpacked.
+TEST_F(RegistryHostile, NothingIsDecompressed) {
+  const std::string gzip(
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3"
+      "\x02\x00\x00\x00",
+      22);  // {}
+  toy_.SetRule([&](const http::Request& request) -> std::optional<http::Response> {
+    EXPECT_EQ(request.Header("accept-encoding"), "");
+    http::Response response(200, std::string(models::kManifestMediaType), gzip);
+    response.headers = {{"Content-Encoding", "gzip"}};
+    return response;
+  });
+  EXPECT_THAT(ErrorOf("{}"), HasSubstr("JSON"));
+}
+
 TEST_F(RegistryHostile, ALayerThatIsThereTwiceIsFetchedOnce) {
   const models::Layer layer = toy_.AddBlob(SomeBytes(1000));
   toy_.AddManifest("m", models::EncodeManifest(layer, {layer, layer, layer}));

@@ -32,6 +32,31 @@ TEST_F(RegistryPull, BringsAModelByteForByte) {
   EXPECT_LE(toy_.n_served(), bytes.size() + (128 << 10));
 }
 
+// As other tools put models into any registry, and hf.co answers.
+TEST_F(RegistryPull, TakesOciManifestsByteForByte) {
+  const std::string config = "{}";
+  const models::Layer layer = toy_.AddBlob(SomeBytes(1000), "model");
+  const std::string manifest =
+      R"({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+  "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": ")" +
+      toy_.AddBlob(config).digest.ToString() + R"(", "size": 2},
+  "layers": [{"mediaType": ")" +
+      layer.media_type + R"(", "digest": ")" + layer.digest.ToString() +
+      R"(", "size": 1000, "annotations": {"org.opencontainers.image.title": "m.gguf"}}],
+  "annotations": {"a": "b"}})";
+  toy_.AddManifest("m", manifest);
+  toy_.SetRule([](const http::Request& request) -> std::optional<http::Response> {
+    if (request.path.find("/manifests/") == std::string::npos) return std::nullopt;
+    EXPECT_THAT(std::string(request.Header("accept")),
+                HasSubstr("application/vnd.oci.image.manifest.v1+json"));
+    return std::nullopt;
+  });
+  EXPECT_EQ(Pull(Name()).back(), "success");
+  EXPECT_EQ(ReadAll(folder_ / "models" / "manifests" / toy_.host() / "library" / "m" / "latest"),
+            manifest);
+  EXPECT_TRUE(fs::exists(Blob(layer)));
+}
+
 TEST_F(RegistryPull, SaysOllamasWordsWhenThereIsNoSuchModel) {
   EXPECT_THAT(Pull(Name("nope")),
               ElementsAre("pulling manifest", "error: pull model manifest: file does not exist"));

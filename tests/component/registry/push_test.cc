@@ -85,6 +85,24 @@ TEST_F(RegistryPush, BringsAModelByteForByteAndOnce) {
   EXPECT_EQ(SeenOf("PATCH").size(), n_parts) << "all was there";
 }
 
+TEST_F(RegistryPush, AnOciManifestGoesOutAsWhatItIs) {
+  const models::Layer layer = toy_.AddBlob("weights", "model");
+  manifest_ = R"({"schemaVersion":2, "mediaType":"application/vnd.oci.image.manifest.v1+json",)"
+              R"("layers":[{"mediaType":")" +
+              layer.media_type + R"(","digest":")" + layer.digest.ToString() + R"(","size":7}]})";
+  toy_.AddManifest("m", manifest_);
+  EXPECT_EQ(Pull(Name()).back(), "success");
+  ASSERT_TRUE(store_->Copy(NameAt(toy_.host()), NameAt(target_.host())));
+  target_.SetRule([](const http::Request& request) -> std::optional<http::Response> {
+    if (request.method == "PUT" && !IsUpload(request)) {
+      EXPECT_EQ(request.Header("content-type"), "application/vnd.oci.image.manifest.v1+json");
+    }
+    return std::nullopt;
+  });
+  EXPECT_EQ(Push().back(), "success");
+  EXPECT_EQ(target_.ManifestOf("m"), manifest_);
+}
+
 TEST_F(RegistryPush, ALayerOfAnotherModelOfTheRegistryIsMounted) {
   const models::Layer layer = Have("weights", target_.host() + "/library/base:latest");
   target_.SetRule([](const http::Request& request) -> std::optional<http::Response> {
