@@ -66,7 +66,7 @@ bool Has(std::string_view text, std::string_view part) {
 
 void EraseAll(std::string& text, std::string_view part) {
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at)) {
-    text.replace(at, part.size(), " ");
+    text.replace(at, part.size(), 1, ' ');
   }
 }
 

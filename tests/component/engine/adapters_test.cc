@@ -203,7 +203,7 @@ TEST(EngineAdapters, ThatAreDamagedAreRefusedOrLoadAndNothingEnds) {
   int n_loaded = 0;
   for (int round = 0; round < 400; ++round) {
     std::string bytes = good;
-    for (unsigned i = 0, n = 1 + random() % 3; i < n; ++i) {
+    for (auto n = 1 + random() % 3; n > 0; --n) {
       char& byte = bytes[random() % std::min(kHeader, bytes.size())];
       byte = random() % 2 == 0 ? static_cast<char>(random()) : static_cast<char>(byte ^ 1);
     }
