@@ -148,8 +148,11 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   loaded->model_ = model;
   loaded->vocab_ = llama_model_get_vocab(model);
   loaded->options_ = options;
-  loaded->n_threads_ = options.num_thread > 0 ? std::min(options.num_thread, kMostThreads)
-                                              : ReadHostFacts().ComputeThreads();
+  const HostFacts host = ReadHostFacts();
+  // ggml's threads spin: more than there are processors stop each other, and the machine.
+  loaded->n_threads_ = options.num_thread > 0
+                           ? std::min({options.num_thread, host.logical_cpus, kMostThreads})
+                           : host.ComputeThreads();
   loaded->is_embedding_ = info.IsEmbeddingModel();
   char causal[8] = "true";
   llama_model_meta_val_str(model, (std::string(info.Architecture()) + ".attention.causal").c_str(),

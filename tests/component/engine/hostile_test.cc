@@ -1,5 +1,6 @@
 // Model files that are none: an error each, and no crash.
 #include "bench.h"
+#include "core/host.h"
 #include "support/tiny_models/tiny_models.h"
 
 namespace corral::engine {
@@ -58,9 +59,11 @@ TEST(EngineHostile, LoadsWithAbsurdOptions) {
   config.options.num_ctx = 2'000'000'000;  // the model was trained for 2,048
   config.options.num_batch = -5;
   config.options.n_slots = 2;
+  config.options.num_thread = 1'000'000;
   const auto engine = Bench::Load(EndlessModel(), config);
   ASSERT_TRUE(engine) << engine.error().message;
   EXPECT_EQ((*engine)->facts().n_ctx_seq, 2048);
+  EXPECT_LE((*engine)->facts().n_threads, ReadHostFacts().logical_cpus);
 }
 
 TEST(EngineHostile, EndsALoadThatIsNotWanted) {
