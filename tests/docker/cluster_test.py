@@ -169,9 +169,8 @@ class Cluster(unittest.TestCase):
         self.assertLessEqual(len(load.failed()), len(load.threads))
         print(f"\ncrash: {load.count()} requests, {len(load.failed())} lost, all running on it", flush=True)
 
-    @in_place
-    def test_both_pull_the_same_model_at_once(self):
-        self.start()
+    def pull_on_both(self, meanwhile=lambda: None):
+        """What `ollama pull` said, by instance."""
         results = {}
 
         def pull(name):
@@ -179,8 +178,15 @@ class Cluster(unittest.TestCase):
         threads = [threading.Thread(target=pull, args=(name,)) for name in INSTANCES]
         for thread in threads:
             thread.start()
+        meanwhile()
         for thread in threads:
             thread.join(120)
+        return results
+
+    @in_place
+    def test_both_pull_the_same_model_at_once(self):
+        self.start()
+        results = self.pull_on_both()
         for name in INSTANCES:
             self.assertEqual(0, results[name].returncode, results[name].stdout)
             self.assertIn(MODEL, lab.docker("exec", name, "ollama", "list"))
@@ -197,16 +203,7 @@ class Cluster(unittest.TestCase):
     @in_place
     def test_a_pull_ends_well_though_the_other_one_is_killed_at_it(self):
         self.start()
-        results = {}
-
-        def pull(name):
-            results[name] = lab.run("docker", "exec", name, "ollama", "pull", MODEL, check=False)
-        threads = [threading.Thread(target=pull, args=(name,)) for name in INSTANCES]
-        for thread in threads:
-            thread.start()
-        lab.docker("kill", "--signal", "KILL", "ollama-1")  # somewhere in it, or before
-        for thread in threads:
-            thread.join(120)
+        results = self.pull_on_both(meanwhile=lambda: lab.docker("kill", "--signal", "KILL", "ollama-1"))  # somewhere in it, or before
         self.assertEqual(0, results["ollama-2"].returncode, results["ollama-2"].stdout)
         self.check_blobs()
         lab.docker("start", "ollama-1")

@@ -12,6 +12,7 @@
 #include "core/host.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "engine/llama/load_progress.h"
 
 namespace corral::engine {
 namespace {
@@ -113,16 +114,8 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   }
   if (options.use_mmap >= 0)
     params.load_mode = options.use_mmap != 0 ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
-  struct Progress {
-    const std::function<bool(float)>& callback;
-    bool is_cancelled = false;
-  } watched{on_progress};
-  params.progress_callback = [](float fraction, void* user) {
-    auto& progress = *static_cast<Progress*>(user);
-    progress.is_cancelled = progress.callback && !progress.callback(fraction);
-    return !progress.is_cancelled;
-  };
-  params.progress_callback_user_data = &watched;
+  LoadProgress progress(on_progress);
+  progress.Watch(params);
 
   auto file = OpenStream(model_fd);
   if (!file) return Fail(Code::kIo, "cannot open the model's descriptor");
@@ -134,7 +127,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     return Fail(Code::kCorrupt, std::string("unable to load model: ") + error.what());
   }
   file.reset();
-  if (watched.is_cancelled) {
+  if (progress.is_cancelled()) {
     llama_model_free(model);
     return Fail(Code::kCancelled, "the load was ended");
   }

@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/text.h"
+#include "engine/llama/load_progress.h"
 #include "engine/media_marks.h"
 #include "gguf/reader.h"
 
@@ -100,21 +101,13 @@ Result<std::unique_ptr<Projector>> Projector::Load(int fd, const LoadedModel& mo
   CORRAL_TRY_STATUS(gguf::CheckLoadable(info));
 
   mtmd_context_params params = Params(model);
-  struct Progress {
-    const std::function<bool(float)>& callback;
-    bool is_cancelled = false;
-  } watched{on_progress};
-  params.progress_callback = [](float fraction, void* user) {
-    auto& progress = *static_cast<Progress*>(user);
-    progress.is_cancelled = progress.callback && !progress.callback(fraction);
-    return !progress.is_cancelled;
-  };
-  params.progress_callback_user_data = &watched;
+  LoadProgress progress(on_progress);
+  progress.Watch(params);
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   auto projector = std::unique_ptr<Projector>(new Projector(model));
   const LoadLog log;
   projector->context_.reset(mtmd_init_from_file(path.c_str(), model.model(), params));
-  if (watched.is_cancelled) return Fail(Code::kCancelled, "the load was ended");
+  if (progress.is_cancelled()) return Fail(Code::kCancelled, "the load was ended");
   mtmd_context* const context = projector->context_.get();
   if (context == nullptr) return Fail(log.ToError());
   projector->sees_ = mtmd_support_vision(context);
