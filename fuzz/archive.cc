@@ -61,9 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CORRAL_CHECK(CountIn(place.folder) == 1 && CountIn(place.folder / "in") == 1,
                "a file outside of the store");
   if (!loaded) return 0;
-  for (const models::ModelName& name : *loaded) {
+  for (const models::ModelName& name : loaded->names)
     CORRAL_CHECK(place.store->LoadManifest(name).has_value(), "a model that is not there");
-    (void)place.store->Delete(name);
-  }
+  for (const models::ModelName& name : loaded->names) (void)place.store->Delete(name);
   return 0;
 }

@@ -62,9 +62,10 @@ Status Load(models::Store& store, Console& console) {
     return Fail(Code::kInvalidArgument,
                 "an archive is not for typing: give a file, as in `corral load < model.tar`");
   }
-  CORRAL_TRY(const auto names, models::LoadModels(store, ReadInput, {}));
-  for (const models::ModelName& name : names) console.Out("loaded " + name.Short() + "\n");
-  if (names.empty()) return Fail(Code::kInvalidArgument, "the archive has no models");
+  CORRAL_TRY(auto loaded, models::LoadModels(store, ReadInput, {}));
+  for (const models::ModelName& name : loaded.names) console.Out("loaded " + name.Short() + "\n");
+  if (loaded.problem) return Fail(*std::move(loaded.problem));
+  if (loaded.names.empty()) return Fail(Code::kInvalidArgument, "the archive has no models");
   return {};
 }
 

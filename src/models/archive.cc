@@ -95,7 +95,7 @@ class Loader {
   Loader(Store& store, const ArchiveSource& source, const StopToken& stop)
       : store_(store), source_(source), stop_(stop) {}
 
-  Result<std::vector<ModelName>> Load() {
+  Result<LoadedModels> Load() {
     for (;;) {
       CORRAL_TRY(std::optional<TarHeader> header, NextHeader());
       if (!header) break;
@@ -103,19 +103,20 @@ class Loader {
     }
     if (!has_members_) return Refuse("the archive is empty");
     std::vector<ModelName> names;
-    Status incomplete;  // of the first one; the others are loaded all the same
     for (auto& [name, manifest] : manifests_) {
-      CORRAL_TRY(const std::vector<Layer> missing, store_.CommitPull(name, manifest, {}));
-      if (missing.empty()) {
+      const auto missing = store_.CommitPull(name, manifest, {});
+      if (!missing) {
+        NoteProblem(missing.error());
+      } else if (!missing->empty()) {
+        NoteProblem({Code::kCorrupt, "the archive has model '" + name.Short() +
+                                         "' without its layer " +
+                                         missing->front().digest.ToString()});
+      } else {
         names.push_back(name);
-      } else if (incomplete) {
-        incomplete =
-            Fail(Code::kCorrupt, "the archive has model '" + name.Short() + "' without its layer " +
-                                     missing[0].digest.ToString());
       }
     }
-    if (!incomplete) return Fail(std::move(incomplete).error());
-    return names;
+    if (problem_ && names.empty()) return Fail(*std::move(problem_));
+    return LoadedModels{std::move(names), std::move(problem_)};
   }
 
  private:
@@ -218,14 +219,23 @@ class Loader {
     if (manifests_.size() == kMostManifests) return Refuse("the archive has too many models");
     CORRAL_TRY(std::string raw, ReadText(size));
     auto manifest = ParseManifest(std::move(raw));
-    if (!manifest) return Fail(std::move(manifest).error().Within("manifest of " + name.Short()));
+    if (!manifest) {  // of a live store: it was just being written
+      NoteProblem(std::move(manifest).error().Within("manifest of " + name.Short()));
+      return {};
+    }
     manifests_.emplace_back(name, *std::move(manifest));
     return {};
+  }
+
+  // Of one model: the others are loaded all the same.
+  void NoteProblem(Error error) {
+    if (!problem_) problem_ = std::move(error);
   }
 
   Store& store_;
   const ArchiveSource& source_;
   const StopToken& stop_;
+  std::optional<Error> problem_;  // the first one
   std::string chunk_ = std::string(kChunkBytes, '\0');
   std::vector<std::pair<ModelName, Manifest>> manifests_;
   bool has_members_ = false;
@@ -233,8 +243,7 @@ class Loader {
 
 }  // namespace
 
-Result<std::vector<ModelName>> LoadModels(Store& store, const ArchiveSource& source,
-                                          const StopToken& stop) {
+Result<LoadedModels> LoadModels(Store& store, const ArchiveSource& source, const StopToken& stop) {
   CORRAL_TRY_STATUS(store.CheckWritable());
   return Loader(store, source, stop).Load();
 }

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -32,13 +33,16 @@ using ArchiveSource = std::function<Result<std::size_t>(std::span<char> buffer)>
 Status SaveModels(Store& store, const std::vector<ModelName>& models, const ArchiveSink& sink,
                   const StopToken& stop);
 
+struct LoadedModels {
+  std::vector<ModelName> names;  // in the order of the archive
+  std::optional<Error> problem;  // of the first model that is not whole (in a tar of a live store)
+};
+
 // Every blob is hashed before it gets its name, and a model appears when all its blobs are there.
 // Members with other names are passed over; an archive with links, devices, absolute paths or ".."
-// is refused (S03). What came before an error stays, as uploads do, and a model without all
-// its blobs (in a tar of a live store) does not keep the others out. Returns the models, in the
-// order of the archive. Errors: kInvalidArgument (not a tar, or refused), kCorrupt (a blob whose
-// bytes are others, a model without all its blobs), kForbidden, kIo.
-Result<std::vector<ModelName>> LoadModels(Store& store, const ArchiveSource& source,
-                                          const StopToken& stop);
+// is refused (S03). What came before an error stays, as uploads do, and a model that is not whole
+// does not keep the others out. Errors: kInvalidArgument (not a tar, or refused), kCorrupt (a blob
+// whose bytes are others; no model is whole), kForbidden, kIo.
+Result<LoadedModels> LoadModels(Store& store, const ArchiveSource& source, const StopToken& stop);
 
 }  // namespace corral::models

@@ -40,7 +40,7 @@ class ArchiveTest : public StoreTest {
     return archive;
   }
   // Into a store of its own, in small pieces.
-  Result<std::vector<ModelName>> LoadInto(Store& store, const std::string& archive) {
+  Result<LoadedModels> LoadInto(Store& store, const std::string& archive) {
     std::size_t at = 0;
     return LoadModels(
         store,
@@ -68,7 +68,7 @@ TEST_F(ArchiveTest, AModelGoesOutAndBackByteForByte) {
   const auto other = Other();
   const auto loaded = LoadInto(*other, archive);
   ASSERT_TRUE(loaded) << loaded.error().message;
-  EXPECT_THAT(*loaded, ElementsAre(NameOf("m"), NameOf("host.example:5000/some/other:tag")));
+  EXPECT_THAT(loaded->names, ElementsAre(NameOf("m"), NameOf("host.example:5000/some/other:tag")));
   const auto model = other->Load(NameOf("m"));
   ASSERT_TRUE(model);
   EXPECT_EQ((*model)->manifest.raw, Load("m")->manifest.raw);
@@ -91,7 +91,7 @@ TEST_F(ArchiveTest, ATarOfAWholeStoreLoadsToo) {
   const auto other = Other();
   const auto loaded = LoadInto(*other, archive);  // without the end, as some write it
   ASSERT_TRUE(loaded) << loaded.error().message;
-  EXPECT_THAT(*loaded, ElementsAre(NameOf("m")));
+  EXPECT_THAT(loaded->names, ElementsAre(NameOf("m")));
   EXPECT_TRUE(other->Load(NameOf("m")));
 }
 
@@ -138,7 +138,7 @@ TEST_F(ArchiveTest, EveryCutOfAnArchiveEndsWithAnErrorAndNoHalfModel) {
     const auto other = Other();
     const auto loaded = LoadInto(*other, archive.substr(0, length));
     if (loaded) {
-      EXPECT_THAT(*loaded, IsEmpty()) << length;  // cut between two members
+      EXPECT_THAT(loaded->names, IsEmpty()) << length;  // cut between two members
     }
     EXPECT_FALSE(other->Load(NameOf("m"))) << length;
   }
@@ -156,10 +156,24 @@ TEST_F(ArchiveTest, AModelWithoutItsLayersDoesNotKeepTheOthersOut) {
   const std::string folder = "manifests/registry.ollama.ai/library/";
   const auto loaded =
       LoadInto(*other, File(folder + "lacking/latest", lacking) + Save({NameOf("m")}));
-  ASSERT_FALSE(loaded);
-  EXPECT_THAT(loaded.error().message, HasSubstr("model 'lacking:latest' without its layer"));
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_THAT(loaded->names, ElementsAre(NameOf("m")));
+  ASSERT_TRUE(loaded->problem);
+  EXPECT_THAT(loaded->problem->message, HasSubstr("model 'lacking:latest' without its layer"));
   EXPECT_TRUE(other->Load(NameOf("m")));
   EXPECT_FALSE(other->Load(NameOf("lacking")));
+}
+
+TEST_F(ArchiveTest, AHalfManifestDoesNotKeepTheOthersOut) {
+  Open();
+  CreateFrom("m", TinyGguf().Bytes());
+  const auto other = Other();
+  const auto loaded = LoadInto(
+      *other, File("manifests/registry.ollama.ai/library/a/latest", "") + Save({NameOf("m")}));
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_THAT(loaded->names, ElementsAre(NameOf("m")));
+  ASSERT_TRUE(loaded->problem);
+  EXPECT_THAT(loaded->problem->message, HasSubstr("manifest of a:latest"));
 }
 
 TEST_F(ArchiveTest, RefusesSizesThatNoFileHas) {

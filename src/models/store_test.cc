@@ -292,6 +292,37 @@ void AsStranger(const Body& body) {
   EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
 }
 
+TEST_F(StoreTest, RemovesNothingWhileAPartOfItCannotBeRead) {
+  ::testing::FLAGS_gtest_death_test_style = "fast";
+  Open();
+  CreateFrom("m", TinyGguf().Bytes());
+  const fs::path weights = Load("m")->gguf;
+  const fs::path orphan = Blob(Digest::OfBytes("orphan"));
+  WriteAll(orphan, "orphan");
+  Age(weights, 2);
+  Age(orphan, 2);
+  store_.reset();
+  fs::remove_all(root_ / ".corral");
+  const fs::path model = Manifest("m").parent_path();
+  for (fs::path folder = model; folder != root_.parent_path(); folder = folder.parent_path())
+    fs::permissions(folder, fs::perms(0777));
+  fs::permissions(root_ / "blobs", fs::perms(0777));
+
+  fs::permissions(model, fs::perms::none);
+  AsStranger([&] {
+    Open();
+    EXPECT_TRUE(fs::exists(weights));
+    EXPECT_TRUE(fs::exists(orphan));
+  });
+  fs::permissions(model, fs::perms(0777));
+  fs::remove_all(root_ / ".corral");
+  AsStranger([&] {
+    Open();
+    EXPECT_TRUE(fs::exists(weights));
+    EXPECT_FALSE(fs::exists(orphan));
+  });
+}
+
 TEST_F(StoreTest, OpensAFolderThatCannotBeWritten) {
   ::testing::FLAGS_gtest_death_test_style = "fast";
   Open();

@@ -187,6 +187,12 @@ std::size_t Blobs::RemoveUnused(const StoreLock::Held&, const std::set<Digest>& 
                                 const std::function<void()>& on_removing) {
   if (candidates.empty()) return 0;
   const References references = CollectReferences(files_, layout_);
+  if (!references.unreadable.empty()) {
+    Log(LogLevel::kWarn,
+        "a part of the store cannot be read: unused blobs stay, as nobody knows that they are",
+        {{"path", references.unreadable.front()}});
+    return 0;
+  }
   std::size_t n_removed = 0;
   bool is_first = true;
   for (const Digest& digest : candidates) {

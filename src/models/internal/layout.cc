@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 
 #include "core/text.h"
@@ -55,7 +56,12 @@ class Folder {
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follows_links ? 0 : O_NOFOLLOW);
     UniqueFd fd(::openat(parent_fd, name, flags));
     if (fd.is_valid()) stream_.reset(::fdopendir(fd.get()));
-    if (stream_) (void)fd.Release();
+    if (stream_) {
+      (void)fd.Release();
+    } else {
+      // Gone meanwhile, no folder, or a link that is not followed: there is nothing to read.
+      is_readable_ = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    }
   }
 
   int fd() const { return ::dirfd(stream_.get()); }
@@ -66,40 +72,50 @@ class Folder {
     bool operator<(const Entry& other) const { return name < other.name; }
   };
   // Sorted by name; empty if the folder cannot be read.
-  std::vector<Entry> Entries() const {
+  std::vector<Entry> Entries() {
     std::vector<Entry> entries;
     if (!stream_) return entries;
+    errno = 0;
     while (const dirent* entry = ::readdir(stream_.get())) {
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") entries.push_back({std::string(name), entry->d_type});
+      errno = 0;
     }
+    if (errno != 0 && errno != ENOENT) is_readable_ = false;
     std::sort(entries.begin(), entries.end());
     return entries;
   }
 
-  std::optional<FileFacts> Look(const std::string& name, bool follows_link) const {
+  std::optional<FileFacts> Look(const std::string& name, bool follows_link) {
     struct stat st {};
-    if (::fstatat(fd(), name.c_str(), &st, follows_link ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+    if (::fstatat(fd(), name.c_str(), &st, follows_link ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) is_readable_ = false;
       return std::nullopt;
+    }
     return FactsOf(st);
   }
+
+  // False once something in it could not be looked at: what was found is not all there is.
+  bool is_readable() const { return is_readable_; }
 
  private:
   struct Close {
     void operator()(DIR* stream) const { ::closedir(stream); }
   };
   std::unique_ptr<DIR, Close> stream_;
+  bool is_readable_ = true;
 };
 
-void Walk(const Layout& layout, const Folder& folder, const fs::path& relative, int level,
-          bool follows_links, std::vector<ManifestFile>* found) {
+void Walk(const Layout& layout, Folder& folder, const fs::path& relative, int level,
+          bool follows_links, std::vector<ManifestFile>* found,
+          std::vector<std::string>* unreadable) {
   for (const Folder::Entry& entry : folder.Entries()) {
     if (entry.type == DT_LNK && !follows_links) continue;
     const bool may_be_folder = entry.type != DT_REG;
     const bool may_be_file = entry.type != DT_DIR;
     if (level < kLevels && may_be_folder) {
-      const Folder below(folder.fd(), entry.name.c_str(), follows_links);
-      Walk(layout, below, relative / entry.name, level + 1, follows_links, found);
+      Folder below(folder.fd(), entry.name.c_str(), follows_links);
+      Walk(layout, below, relative / entry.name, level + 1, follows_links, found, unreadable);
     } else if (level == kLevels && may_be_file) {
       const auto facts = folder.Look(entry.name, follows_links);
       if (!facts || !facts->is_regular) continue;
@@ -108,6 +124,8 @@ void Walk(const Layout& layout, const Folder& folder, const fs::path& relative, 
       found->push_back({layout.manifests / path, std::move(path), std::move(name), *facts});
     }
   }
+  if (unreadable != nullptr && !folder.is_readable())
+    unreadable->push_back((fs::path("manifests") / relative).native());
 }
 
 bool EqualsFolded(const std::string& a, const std::string& b) {
@@ -149,11 +167,12 @@ Layout::Layout(fs::path store_root)
       own(root / ".corral"),
       accepted(own / "accepted") {}
 
-std::vector<ManifestFile> WalkManifests(const Layout& layout, bool follows_links) {
+std::vector<ManifestFile> WalkManifests(const Layout& layout, bool follows_links,
+                                        std::vector<std::string>* unreadable) {
   std::vector<ManifestFile> found;
   // manifests/ itself may be a link.
-  const Folder manifests(AT_FDCWD, layout.manifests.c_str(), /*follows_links=*/true);
-  Walk(layout, manifests, {}, 1, follows_links, &found);
+  Folder manifests(AT_FDCWD, layout.manifests.c_str(), /*follows_links=*/true);
+  Walk(layout, manifests, {}, 1, follows_links, &found, unreadable);
   return found;
 }
 
@@ -205,12 +224,15 @@ void AddDigests(const Manifest& manifest, std::set<Digest>* digests) {
 
 References CollectReferences(FileSystem& files, const Layout& layout) {
   References references;
-  for (const ManifestFile& file : WalkManifests(layout, /*follows_links=*/true)) {
+  for (const ManifestFile& file :
+       WalkManifests(layout, /*follows_links=*/true, &references.unreadable)) {
     const auto manifest = ReadManifestFile(files, file.path);
     if (manifest) {
       AddDigests(*manifest, &references.digests);
-    } else if (file.name && manifest.error().code != Code::kNotFound) {
+    } else if (file.name && manifest.error().code == Code::kCorrupt) {
       references.corrupt.push_back(file.relative.native());
+    } else if (file.name && manifest.error().code != Code::kNotFound) {
+      references.unreadable.push_back((fs::path("manifests") / file.relative).native());
     }
   }
   return references;

@@ -56,8 +56,10 @@ struct ManifestFile {
   FileFacts facts;
 };
 // Every file at the fourth level of manifests/, sorted by path. What lies behind links is listed
-// only if `follows_links`: reading it keeps blobs alive, and no more is done with it.
-std::vector<ManifestFile> WalkManifests(const Layout& layout, bool follows_links);
+// only if `follows_links`: reading it keeps blobs alive, and no more is done with it. `unreadable`
+// gets the folders (relative to the store) in which something may be that this process cannot see.
+std::vector<ManifestFile> WalkManifests(const Layout& layout, bool follows_links,
+                                        std::vector<std::string>* unreadable = nullptr);
 
 // The stored name that equals `name`, exactly if there is one, else without regard to case.
 std::optional<ModelName> FindName(const Layout& layout, const ModelName& name);
@@ -76,7 +78,10 @@ Result<Manifest> ReadManifestFile(FileSystem& files, const std::filesystem::path
 // Digests that some readable manifest names.
 struct References {
   std::set<Digest> digests;
-  std::vector<std::string> corrupt;  // relative paths of manifests that do not read
+  std::vector<std::string> corrupt;  // manifests that are none, relative to manifests/
+  // Folders and manifests that could not be read, relative to the store. Where there are any,
+  // nobody knows which blobs are in use: none may be removed.
+  std::vector<std::string> unreadable;
 };
 References CollectReferences(FileSystem& files, const Layout& layout);
 void AddDigests(const Manifest& manifest, std::set<Digest>* digests);

@@ -96,6 +96,11 @@ void PruneBlobs(Blobs& blobs) {
         {{"manifest", references.corrupt.front()}});
     return;
   }
+  if (!references.unreadable.empty()) {
+    Log(LogLevel::kWarn, "a part of the store cannot be read, skipping prune operation",
+        {{"path", references.unreadable.front()}});
+    return;
+  }
   const std::vector<fs::path> entries = EntriesOf(layout.blobs);
   const std::set<std::string> downloads = LiveDownloads(layout, entries);
   std::size_t n_total = 0;
