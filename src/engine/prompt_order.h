@@ -2,8 +2,9 @@
 //
 // Prompts that take turns within each step all get their first token as late as the last of them,
 // and their cells lie mixed: attention skips masked cells by tiles of 64 and finds none to skip (8
-// prompts of 330 tokens took 1.5 times as long). So the one with the least left is read first, and
-// now and then the oldest, so that no stream of short prompts keeps a long one waiting for ever.
+// prompts of 330 tokens at once: the first token after 9 s on the average, and 14 s by turns). So
+// the one with the least left is read first, and now and then the oldest, so that no stream of
+// short prompts keeps a long one waiting for ever.
 #pragma once
 
 #include <cstddef>

@@ -81,6 +81,18 @@ TEST(StepBudget, ManyPromptsGetMoreThanOne) {
   EXPECT_LT(many.longest_gap, Seconds(0.6));
 }
 
+TEST(StepBudget, ChunksAreLongerWhereAQueueOfPromptsWaits) {
+  const auto chunk_beside_a_stream = [](int n_prompts) {
+    StepBudget budget;
+    const Machine machine;
+    budget.Note(0, 100, n_prompts, machine.Step(0, 100));
+    for (int i = 0; i < 40; ++i) budget.Note(1, 0, n_prompts, machine.Step(1, 0));
+    return budget.PromptTokens(1, n_prompts, 5'000, 512);
+  };
+  EXPECT_EQ(chunk_beside_a_stream(1), 45);
+  EXPECT_EQ(chunk_beside_a_stream(6), 127);
+}
+
 TEST(StepBudget, WithoutStreamsAStepIsBoundedByTimeAndByTheBatch) {
   StepBudget budget;
   EXPECT_EQ(budget.PromptTokens(0, 1, 5'000, 512), 64) << "the speed is not known yet";
