@@ -1,4 +1,5 @@
-// llama_decode, one at a time, on as many threads as are good now.
+// llama_decode and the encoders of images and sounds, one at a time, on as many threads as are good
+// now.
 //
 // The contexts of one model (generator, embedder) take turns on the same cores, in the order of
 // asking. Thread-safe.
@@ -8,7 +9,11 @@
 
 #include <chrono>
 #include <mutex>
+#include <optional>
+#include <type_traits>
+#include <utility>
 
+#include "engine/llama/thread_limit.h"
 #include "engine/llama/turn_lock.h"
 #include "engine/thread_tuner.h"
 
@@ -27,8 +32,16 @@ class Cores {
   // Waits for its turn. Throws what llama_decode throws. `is_typical`: it says how fast this
   // machine computes; not one that prepares the context for other adapters first, on one thread.
   Step Decode(llama_context* context, const llama_batch& batch, bool is_typical = true);
-  // Runs `work` while nothing else is computed, in its turn: for what every llama_decode reads, and
-  // for what takes all cores itself.
+  // Runs `work`, which has ggml compute on threads of its own number, in its turn, on no more than
+  // are good now (see CanLimitThreads). Throws what it throws.
+  template <class Work>
+  auto Compute(Work&& work) {
+    const std::lock_guard turn(turn_);
+    std::optional<std::invoke_result_t<Work>> result;
+    WithThreadLimit(threads(), [&] { result.emplace(work()); });
+    return *std::move(result);
+  }
+  // Runs `work` while nothing else is computed, in its turn: for what every llama_decode reads.
   template <class Work>
   auto WhilePaused(Work&& work) {
     const std::lock_guard turn(turn_);

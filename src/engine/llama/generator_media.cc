@@ -73,7 +73,7 @@ void Generator::Evaluate(Running& running, const MediaChunk& media) {
   const auto begin = std::chrono::steady_clock::now();
   Result<std::span<const float>> embeddings;
   try {
-    embeddings = cores_.WhilePaused([&] { return projector_->Encode(media); });
+    embeddings = cores_.Compute([&] { return projector_->Encode(media, running.stop()); });
   } catch (const std::exception& error) {
     embeddings = Fail(Code::kInternal, error.what());
   }

@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/host.h"
 #include "core/log.h"
 #include "core/queue.h"
 #include "engine/llama/adapters.h"
@@ -25,12 +26,23 @@
 #include "engine/llama/projector.h"
 #include "engine/llama/prompt_builder.h"
 #include "engine/llama/sampler.h"
+#include "engine/media_memory.h"
 
 namespace corral::engine {
 namespace {
 
 constexpr int kPrepareThreads = 2;
 constexpr std::size_t kPrepareQueue = 4096;  // the server admits fewer
+// Images and sounds of all jobs: a share of the memory that is free once the model is loaded.
+constexpr int kMediaShare = 4;
+constexpr std::int64_t kLeastMediaBytes = std::int64_t{512} << 20;
+constexpr std::int64_t kMostMediaBytes = std::int64_t{2} << 30;
+
+std::int64_t MediaBudget() {
+  const std::int64_t available = ReadHostFacts().memory_available_bytes;
+  if (available <= 0) return kMostMediaBytes;  // unknown
+  return std::clamp(available / kMediaShare, kLeastMediaBytes, kMostMediaBytes);
+}
 
 // Bytes that the context and its model take, and how many of them lie on a GPU.
 void AddMemory(const llama_context* context, ModelFacts* facts) {
@@ -54,7 +66,8 @@ class LlamaEngine final : public Engine {
         sink_(std::move(config_.sink)),
         model_(std::move(model)),
         projector_(std::move(projector)),
-        builder_(*model_, processes, projector_.get()),
+        media_memory_(MediaBudget()),
+        builder_(*model_, processes, projector_.get(), media_memory_),
         cores_(model_->n_threads(), config_.options.num_thread > 0),
         adapters_(*model_, cores_),
         prepare_queue_(kPrepareQueue) {
@@ -257,6 +270,7 @@ class LlamaEngine final : public Engine {
   ModelFacts facts_;
   const std::unique_ptr<LoadedModel> model_;
   const std::unique_ptr<Projector> projector_;  // null: the model neither sees nor hears
+  MediaMemory media_memory_;                    // before what holds jobs
   PromptBuilder builder_;
   Cores cores_;
   Adapters adapters_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -33,6 +34,7 @@ namespace {
 
 constexpr int kChannels = 3;
 constexpr std::size_t kFramesARead = 64 << 10;
+constexpr float kLoudest = 1e6F;  // full scale is 1
 
 // llama-server's words (tools/server/server-common.cpp), which Ollama hands on; then the reason.
 tl::unexpected<Error> Bad(std::string_view why) {
@@ -43,23 +45,23 @@ bool IsWebp(std::string_view bytes) {
   return bytes.size() >= 12 && bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP";
 }
 
-Status CheckSize(std::int64_t width, std::int64_t height) {
+Status CheckSize(std::int64_t width, std::int64_t height, const DecodeLimits& limits) {
   if (width < 1 || height < 1) return Bad("it has no pixels");
   const std::string size = std::to_string(width) + "x" + std::to_string(height) + " pixels";
-  if (width > INT_MAX / kChannels / height || width * height > kMostPixels)
-    return Bad(size + " are too many, at most " + std::to_string(kMostPixels));
+  if (width > INT_MAX / kChannels / height || width * height > limits.n_pixels)
+    return Bad(size + " are too many, at most " + std::to_string(limits.n_pixels));
   if (std::max(width, height) > kMostSideRatio * std::min(width, height))
     return Bad(size + ": one side is more than " + std::to_string(kMostSideRatio) +
                " times the other");
   return {};
 }
 
-Result<DecodedMedia> DecodeWebp(std::string_view bytes) {
+Result<DecodedMedia> DecodeWebp(std::string_view bytes, const DecodeLimits& limits) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   int width = 0;
   int height = 0;
   if (WebPGetInfo(data, bytes.size(), &width, &height) == 0) return Bad("it is no WebP image");
-  CORRAL_TRY_STATUS(CheckSize(width, height));
+  CORRAL_TRY_STATUS(CheckSize(width, height, limits));
   DecodedMedia picture;
   picture.width = static_cast<std::uint32_t>(width);
   picture.height = static_cast<std::uint32_t>(height);
@@ -91,7 +93,7 @@ bool IsCutJpeg(std::string_view bytes) {
   return true;
 }
 
-Result<DecodedMedia> DecodePicture(std::string_view bytes) {
+Result<DecodedMedia> DecodePicture(std::string_view bytes, const DecodeLimits& limits) {
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const auto size = static_cast<int>(bytes.size());
   int width = 0;
@@ -99,12 +101,12 @@ Result<DecodedMedia> DecodePicture(std::string_view bytes) {
   int n_channels = 0;
   if (stbi_info_from_memory(data, size, &width, &height, &n_channels) == 0)
     return Bad(stbi_failure_reason());
-  CORRAL_TRY_STATUS(CheckSize(width, height));
+  CORRAL_TRY_STATUS(CheckSize(width, height, limits));
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(data, size, &width, &height, &n_channels, kChannels), stbi_image_free);
   if (!pixels) return Bad(stbi_failure_reason());
   if (IsCutJpeg(bytes)) return Bad("the JPEG image is cut off");
-  CORRAL_TRY_STATUS(CheckSize(width, height));
+  CORRAL_TRY_STATUS(CheckSize(width, height, limits));
   DecodedMedia picture;
   picture.width = static_cast<std::uint32_t>(width);
   picture.height = static_cast<std::uint32_t>(height);
@@ -114,7 +116,8 @@ Result<DecodedMedia> DecodePicture(std::string_view bytes) {
   return picture;
 }
 
-Result<DecodedMedia> DecodeSound(std::string_view bytes, int sample_rate) {
+Result<DecodedMedia> DecodeSound(std::string_view bytes, int sample_rate,
+                                 const DecodeLimits& limits) {
   const ma_decoder_config config =
       ma_decoder_config_init(ma_format_f32, 1, static_cast<ma_uint32>(sample_rate));
   ma_decoder decoder;
@@ -122,7 +125,7 @@ Result<DecodedMedia> DecodeSound(std::string_view bytes, int sample_rate) {
     return Bad("it is no sound that can be read");
   const std::unique_ptr<ma_decoder, void (*)(ma_decoder*)> owner(
       &decoder, [](ma_decoder* one) { ma_decoder_uninit(one); });
-  const auto n_most = static_cast<std::size_t>(kMostSoundSeconds * sample_rate);
+  const auto n_most = static_cast<std::size_t>(limits.sound_seconds * sample_rate);
   DecodedMedia sound;
   sound.is_sound = true;
   std::vector<float> samples(kFramesARead);
@@ -130,9 +133,14 @@ Result<DecodedMedia> DecodeSound(std::string_view bytes, int sample_rate) {
     ma_uint64 n_read = 0;
     const ma_result result =
         ma_decoder_read_pcm_frames(&decoder, samples.data(), samples.size(), &n_read);
+    // A file of floats may hold any; one such sample would make noise of all that is computed.
+    const auto end = samples.begin() + static_cast<std::ptrdiff_t>(n_read);
+    if (std::any_of(samples.begin(), end,
+                    [](float value) { return !(std::fabs(value) < kLoudest); }))
+      return Bad("it holds samples that are no sound");
     sound.data.append(reinterpret_cast<const char*>(samples.data()), n_read * sizeof(float));
     if (sound.data.size() > n_most * sizeof(float))
-      return Bad("the sound is longer than " + std::to_string(kMostSoundSeconds) + " seconds");
+      return Bad("the sound is longer than " + std::to_string(limits.sound_seconds) + " seconds");
     if (result != MA_SUCCESS || n_read == 0) break;
   }
   // Encoders take their windows from one sample on; a damaged file may have none.
@@ -150,11 +158,12 @@ bool IsSound(std::string_view bytes) {
   return is_wav || is_mp3 || bytes.starts_with("fLaC");
 }
 
-Result<DecodedMedia> DecodeMediaBytes(std::string_view bytes, int sample_rate) {
+Result<DecodedMedia> DecodeMediaBytes(std::string_view bytes, int sample_rate,
+                                      const DecodeLimits& limits) {
   if (bytes.empty()) return Bad("it is empty");
   if (bytes.size() > INT_MAX) return Bad("it is too large");
-  if (IsSound(bytes)) return DecodeSound(bytes, sample_rate);
-  return IsWebp(bytes) ? DecodeWebp(bytes) : DecodePicture(bytes);
+  if (IsSound(bytes)) return DecodeSound(bytes, sample_rate, limits);
+  return IsWebp(bytes) ? DecodeWebp(bytes, limits) : DecodePicture(bytes, limits);
 }
 
 }  // namespace corral::engine

@@ -15,14 +15,16 @@
 
 namespace corral::engine {
 
-inline constexpr std::int64_t kMostPixels = 64LL << 20;       // of a picture
-inline constexpr std::int64_t kMostSideRatio = 200;           // of its longer side to the shorter
-inline constexpr std::int64_t kMostSoundSeconds = 60LL * 60;  // of a sound
+struct DecodeLimits {
+  std::int64_t n_pixels = 64LL << 20;      // of a picture
+  std::int64_t sound_seconds = 60LL * 60;  // of a sound
+};
+inline constexpr std::int64_t kMostSideRatio = 200;  // of a picture's longer side to the shorter
 
 struct DecodedMedia {
   bool is_sound = false;
   std::uint32_t width = 0, height = 0;  // of a picture
-  // A picture: RGB, a byte each, rows from the top. A sound: mono samples, float.
+  // A picture: RGB, a byte each, rows from the top. A sound: mono samples, float, all finite.
   std::string data;
 };
 
@@ -32,6 +34,7 @@ bool IsSound(std::string_view bytes);
 
 // A sound comes with so many samples a second. Errors: kInvalidArgument (what it is not, or what is
 // too large).
-Result<DecodedMedia> DecodeMediaBytes(std::string_view bytes, int sample_rate);
+Result<DecodedMedia> DecodeMediaBytes(std::string_view bytes, int sample_rate,
+                                      const DecodeLimits& limits = {});
 
 }  // namespace corral::engine

@@ -25,6 +25,11 @@ constexpr std::pair<std::uint32_t, std::uint32_t> kSamples[] = {
 // Fewer cells than this of a Qwen-VL picture cost it its sense of place: Ollama's
 // --image-min-tokens (llm/llama_server.go).
 constexpr int kLeastCellsOfQwen = 1024;
+// The side of a cell in patches, where the file does not say (Qwen-VL's; others' are smaller).
+constexpr std::uint64_t kUsualMerge = 2;
+constexpr std::uint64_t kMostSide = 4096;  // in pixels: what a file may claim of a picture, a cell
+constexpr std::int64_t kPixelBytes = 3 * sizeof(float);
+constexpr std::int64_t kSoundWindowSeconds = 30;  // shorter sounds are filled up with silence
 constexpr std::string_view kQwenVl[] = {"qwen2vl", "qwen25vl", "qwen3vl", "qwen3vlmoe"};
 
 struct ChunksDeleter {
@@ -36,11 +41,17 @@ struct BitmapDeleter {
 };
 using BitmapPtr = std::unique_ptr<mtmd_bitmap, BitmapDeleter>;
 
+bool HasGpu() {
+  return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) != nullptr ||
+         ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU) != nullptr;
+}
+
 mtmd_context_params Params(const LoadedModel& model) {
   const LoadOptions& options = model.options();
   mtmd_context_params params = mtmd_context_params_default();
   // On the GPU only with the whole model there, as Ollama has it.
-  params.use_gpu = options.num_gpu < 0 || options.num_gpu > llama_model_n_layer(model.model());
+  params.use_gpu =
+      HasGpu() && (options.num_gpu < 0 || options.num_gpu > llama_model_n_layer(model.model()));
   params.print_timings = false;
   params.n_threads = model.n_threads();
   params.flash_attn_type =
@@ -105,6 +116,7 @@ Result<std::unique_ptr<Projector>> Projector::Load(int fd, const LoadedModel& mo
   progress.Watch(params);
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   auto projector = std::unique_ptr<Projector>(new Projector(model));
+  if (!params.use_gpu) projector->watch_.Watch(params);
   const LoadLog log;
   projector->context_.reset(mtmd_init_from_file(path.c_str(), model.model(), params));
   if (progress.is_cancelled()) return Fail(Code::kCancelled, "the load was ended");
@@ -115,7 +127,9 @@ Result<std::unique_ptr<Projector>> Projector::Load(int fd, const LoadedModel& mo
   projector->has_mrope_ = mtmd_decode_use_mrope(context);
   if (projector->hears_) projector->sample_rate_ = mtmd_get_audio_sample_rate(context);
 
+  projector->ReadSizes(info);
   params.progress_callback = nullptr;
+  params.cb_eval = nullptr;
   for (const auto& [device, bytes] : mtmd_get_memory_usage(path.c_str(), params))
     projector->memory_bytes_ += static_cast<std::int64_t>(bytes);
   if (projector->sees_ && mtmd_decode_use_non_causal(context, nullptr)) {
@@ -125,6 +139,26 @@ Result<std::unique_ptr<Projector>> Projector::Load(int fd, const LoadedModel& mo
     }
   }
   return projector;
+}
+
+// libmtmd does not tell the size of what it has prepared.
+void Projector::ReadSizes(const gguf::Info& info) {
+  const auto side = [&info](std::string_view key, std::uint64_t otherwise) {
+    return static_cast<std::int64_t>(std::min(info.Uint(key).value_or(otherwise), kMostSide));
+  };
+  const std::int64_t picture = side("clip.vision.image_size", 0);
+  const std::uint64_t merge =
+      info.Uint("clip.vision.spatial_merge_size")
+          .value_or(info.Uint("clip.vision.projector.scale_factor").value_or(kUsualMerge));
+  const std::int64_t cell = std::min<std::int64_t>(
+      side("clip.vision.patch_size", 1) * static_cast<std::int64_t>(std::min(merge, kMostSide)),
+      kMostSide);
+  least_picture_bytes_ = picture * picture * kPixelBytes;
+  cell_bytes_ = cell * cell * kPixelBytes;
+}
+
+std::int64_t Projector::MemoryOf(const MediaChunk& picture) const {
+  return std::max(least_picture_bytes_, static_cast<std::int64_t>(picture.n_cells) * cell_bytes_);
 }
 
 // Of the largest chunk of such a picture. It has no pixels: nothing is prepared.
@@ -157,6 +191,7 @@ std::int32_t Projector::IdOf(const std::string& content) {
 
 Result<MediaPrompt> Projector::Tokenize(std::span<const Part> parts,
                                         std::span<const std::string> hashes, bool add_special) {
+  MediaPrompt prompt;
   std::vector<BitmapPtr> bitmaps;
   std::vector<mtmd_input_text> texts;
   std::vector<mtmd_input_part> inputs;
@@ -168,12 +203,14 @@ Result<MediaPrompt> Projector::Tokenize(std::span<const Part> parts,
       inputs.push_back({&texts.back(), nullptr});
       continue;
     }
-    const DecodedMedia& media = *std::get<const DecodedMedia*>(part);
+    DecodedMedia& media = *std::get<DecodedMedia*>(part);
     const auto* data = reinterpret_cast<const unsigned char*>(media.data.data());
     bitmaps.emplace_back(media.is_sound
                              ? mtmd_bitmap_init_from_audio(media.data.size() / sizeof(float),
                                                            reinterpret_cast<const float*>(data))
                              : mtmd_bitmap_init(media.width, media.height, data));
+    if (media.is_sound) prompt.memory_bytes += static_cast<std::int64_t>(media.data.size());
+    std::string().swap(media.data);  // the bitmap has a copy
     // The place among the media tells the parts of two equal pictures apart.
     mtmd_bitmap_set_id(bitmaps.back().get(), std::to_string(bitmaps.size() - 1).c_str());
     inputs.push_back({nullptr, bitmaps.back().get()});
@@ -182,7 +219,7 @@ Result<MediaPrompt> Projector::Tokenize(std::span<const Part> parts,
   pointers.reserve(inputs.size());
   for (const mtmd_input_part& input : inputs) pointers.push_back(&input);
 
-  const ChunksPtr chunks(mtmd_input_chunks_init());
+  const std::shared_ptr<mtmd_input_chunks> chunks(mtmd_input_chunks_init(), ChunksDeleter());
   TakeLastLlamaError();
   if (mtmd_tokenize_from_parts(context_.get(), chunks.get(), pointers.data(), pointers.size(),
                                add_special) != 0) {
@@ -191,7 +228,7 @@ Result<MediaPrompt> Projector::Tokenize(std::span<const Part> parts,
                 "Failed to load image or audio file" + (why.empty() ? std::string() : ": " + why));
   }
 
-  MediaPrompt prompt;
+  bitmaps.clear();
   std::string last_name;
   std::size_t n_of_name = 0;
   for (std::size_t i = 0; i < mtmd_input_chunks_size(chunks.get()); ++i) {
@@ -215,10 +252,10 @@ Result<MediaPrompt> Projector::Tokenize(std::span<const Part> parts,
     const auto place = static_cast<std::size_t>(ParseInt(name).value_or(0));
     media.id =
         IdOf(hashes[place] + ":" + std::to_string(n_of_name) + ":" + std::to_string(media.n_cells));
-    media.chunk = std::shared_ptr<const mtmd_input_chunk>(
-        mtmd_input_chunk_copy(chunk), [](const mtmd_input_chunk* one) {
-          mtmd_input_chunk_free(const_cast<mtmd_input_chunk*>(one));
-        });
+    media.chunk = std::shared_ptr<const mtmd_input_chunk>(chunks, chunk);
+    prompt.memory_bytes += mtmd_input_chunk_get_type(chunk) == MTMD_INPUT_CHUNK_TYPE_IMAGE
+                               ? MemoryOf(media)
+                               : kSoundWindowSeconds * sample_rate_ * std::int64_t{sizeof(float)};
     prompt.tokens.push_back(FirstMark(media.id));
     prompt.tokens.resize(media.begin + media.n_positions, NextMark(media.id));
     prompt.media.push_back(std::move(media));
@@ -226,14 +263,17 @@ Result<MediaPrompt> Projector::Tokenize(std::span<const Part> parts,
   return prompt;
 }
 
-Result<std::span<const float>> Projector::Encode(const MediaChunk& chunk) {
+Result<std::span<const float>> Projector::Encode(const MediaChunk& chunk, const StopToken& stop) {
   if (const auto known = encoded_.find(chunk.id); known != encoded_.end()) {
     recent_.splice(recent_.begin(), recent_, known->second);
     ++n_reused_;
     return std::span<const float>(recent_.front().embeddings);
   }
   TakeLastLlamaError();
-  if (mtmd_encode_chunk(context_.get(), chunk.chunk.get()) != 0) {
+  watch_.Begin(stop);
+  const int code = mtmd_encode_chunk(context_.get(), chunk.chunk.get());
+  if (watch_.HasEnded()) return Fail(stop.ToError());
+  if (code != 0) {
     const std::string why = TakeLastLlamaError();
     return Fail(Code::kInternal, "an image or audio could not be encoded" +
                                      (why.empty() ? std::string() : ": " + why));

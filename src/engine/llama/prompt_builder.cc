@@ -18,9 +18,6 @@ constexpr std::size_t kPartBytes = 256 * 1024;  // then: of a part
 constexpr std::size_t kSlackBytes =
     64 * 1024;  // text beside a cut whose tokens may differ from those of the whole
 constexpr std::size_t kTokensOfImage = 768;  // Ollama's estimate (server/prompt.go)
-// What a prompt may bring: bounds the memory and the time of preparing it.
-constexpr std::size_t kMostMedia = 256;
-constexpr std::size_t kMostMediaBytes = std::size_t{768} << 20;  // decoded
 
 Error TooLong(std::size_t n_tokens, int n_ctx) {
   return {Code::kInvalidArgument, "request (" + std::to_string(n_tokens) +
@@ -206,9 +203,10 @@ Result<RenderedPrompt> PromptBuilder::RenderFitting(const GenerateJob& job,
   return best;
 }
 
-// Text and media in their order. Each image that the text has is decoded, and no other.
+// Text and media in their order. Each image that the text has is decoded, and no other. The hold
+// follows what is there, so it may be one picture behind.
 Result<MediaPrompt> PromptBuilder::ReadMedia(const GenerateJob& job, std::string_view text,
-                                             const StopToken& stop) const {
+                                             const StopToken& stop, MediaMemory::Hold* hold) const {
   std::vector<const std::string*> images;  // of all messages
   for (const ChatMessage& message : job.prompt.messages) {
     for (const std::string& image : message.images) images.push_back(&image);
@@ -217,7 +215,7 @@ Result<MediaPrompt> PromptBuilder::ReadMedia(const GenerateJob& job, std::string
   std::deque<DecodedMedia> decoded;  // whose elements stay where they are
   std::vector<std::string> hashes;
   std::vector<Projector::Part> inputs;
-  std::size_t n_bytes = 0;
+  std::int64_t n_bytes = 0;
   for (const MediaMarker::Part& part : parts) {
     if (part.image == MediaMarker::kText) {
       inputs.emplace_back(part.text);
@@ -226,20 +224,24 @@ Result<MediaPrompt> PromptBuilder::ReadMedia(const GenerateJob& job, std::string
     const std::string& image = *images.at(part.image);
     const bool is_sound = IsSound(image);
     if (is_sound ? !projector_->hears() : !projector_->sees()) return Fail(NoSense(is_sound));
-    if (decoded.size() == kMostMedia)
-      return Fail(Code::kInvalidArgument,
-                  "a prompt may have at most " + std::to_string(kMostMedia) + " images and sounds");
+    if (decoded.size() == limits_.n_media)
+      return Fail(
+          Code::kInvalidArgument,
+          "a prompt may have at most " + std::to_string(limits_.n_media) + " images and sounds");
     CORRAL_TRY(DecodedMedia media, processes_.DecodeMedia(image, projector_->sample_rate(), stop));
-    n_bytes += media.data.size();
-    if (n_bytes > kMostMediaBytes)
+    n_bytes += static_cast<std::int64_t>(media.data.size());
+    if (n_bytes > limits_.decoded_bytes)
       return Fail(Code::kInvalidArgument, "the images and sounds of a prompt may have at most " +
-                                              std::to_string(kMostMediaBytes >> 20) +
+                                              std::to_string(limits_.decoded_bytes >> 20) +
                                               " MiB together when decoded");
+    CORRAL_TRY_STATUS(hold->Resize(n_bytes));
     decoded.push_back(std::move(media));
     hashes.push_back(Sha256Hex(image));
     inputs.emplace_back(&decoded.back());
   }
-  return projector_->Tokenize(inputs, hashes, job.prompt.context.empty());
+  CORRAL_TRY(MediaPrompt prompt, projector_->Tokenize(inputs, hashes, job.prompt.context.empty()));
+  CORRAL_TRY_STATUS(hold->Resize(prompt.memory_bytes));
+  return prompt;
 }
 
 Result<std::vector<Token>> PromptBuilder::ReadText(const GenerateJob& job, std::string_view text,
@@ -271,7 +273,8 @@ Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx,
   if (has_media && job.render_only) rendered.text = marker_.WithTags(rendered.text);
   MediaPrompt read;
   if (has_media && !job.render_only) {
-    CORRAL_TRY(read, ReadMedia(job, rendered.text, stop));
+    prepared.media_memory = memory_.Begin();
+    CORRAL_TRY(read, ReadMedia(job, rendered.text, stop, &prepared.media_memory));
   } else {
     CORRAL_TRY(read.tokens, ReadText(job, rendered.text, n_ctx, stop));
   }

@@ -5,6 +5,7 @@
 // template); never called on the engine thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,12 +18,14 @@
 #include "engine/llama/loaded_model.h"
 #include "engine/llama/media_marker.h"
 #include "engine/llama/projector.h"
+#include "engine/media_memory.h"
 
 namespace corral::engine {
 
 struct PreparedPrompt {
   std::vector<Token> tokens;         // at least one; marks where media stand
   std::vector<MediaChunk> media;     // in the order of their places
+  MediaMemory::Hold media_memory;    // theirs
   std::string rendered;              // only if GenerateJob::render_only
   std::vector<std::string> stops;    // the request's, and what the template adds
   std::string grammar;               // GBNF; empty: free text
@@ -37,16 +40,30 @@ struct PreparedPrompt {
   std::size_t CellsOf(std::size_t n_positions) const;
 };
 
+// What a prompt may bring: bounds the memory and the time of preparing it.
+struct MediaLimits {
+  std::size_t n_media = 256;
+  std::int64_t decoded_bytes = std::int64_t{768} << 20;
+};
+
 class PromptBuilder {
  public:
-  // All must outlive this. `projector` may be null: the model neither sees nor hears.
-  PromptBuilder(const LoadedModel& model, FormatProcesses& processes, Projector* projector)
-      : model_(model), processes_(processes), projector_(projector), renderer_(model, processes) {}
+  // All must outlive this, `memory` also what this prepares. `projector` may be null: the model
+  // neither sees nor hears.
+  PromptBuilder(const LoadedModel& model, FormatProcesses& processes, Projector* projector,
+                MediaMemory& memory, MediaLimits limits = {})
+      : model_(model),
+        processes_(processes),
+        projector_(projector),
+        memory_(memory),
+        limits_(limits),
+        renderer_(model, processes) {}
 
   bool has_chat_template() const { return renderer_.has_chat_template(); }
 
   // `n_ctx`: most tokens of the sequence. Errors: kInvalidArgument (too long, bad schema, bad
-  // image, template error; Ollama's texts), kInternal (template execution), kCancelled.
+  // image, template error; Ollama's texts), kInternal (template execution), kBusy (media of other
+  // prompts fill `memory`), kCancelled.
   Result<PreparedPrompt> Build(const GenerateJob& job, int n_ctx, const StopToken& stop) const;
 
  private:
@@ -54,7 +71,7 @@ class PromptBuilder {
                                        const std::vector<ChatMessage>& messages, int n_ctx,
                                        const StopToken& stop) const;
   Result<MediaPrompt> ReadMedia(const GenerateJob& job, std::string_view text,
-                                const StopToken& stop) const;
+                                const StopToken& stop, MediaMemory::Hold* hold) const;
   Result<std::vector<Token>> ReadText(const GenerateJob& job, std::string_view text, int n_ctx,
                                       const StopToken& stop) const;
   std::string_view WithoutBos(std::string_view text) const;
@@ -69,6 +86,8 @@ class PromptBuilder {
   const LoadedModel& model_;
   FormatProcesses& processes_;
   Projector* const projector_;
+  MediaMemory& memory_;
+  const MediaLimits limits_;
   const ChatRenderer renderer_;
   const MediaMarker marker_;
 };

@@ -18,14 +18,14 @@ namespace {
 
 std::unique_ptr<FormatProcesses> formatters;  // set by main
 
+}  // namespace
+
 UniqueFd FileWith(const std::string& bytes) {
   UniqueFd file(::memfd_create("model", MFD_CLOEXEC));
   if (::write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
     file.Reset();
   return file;
 }
-
-}  // namespace
 
 Bench::Options Bench::Small(int n_slots, int num_ctx) {
   Options options;

@@ -82,6 +82,9 @@ class Bench {
   std::unique_ptr<Engine> engine_;               // last: its threads tell stories until it is gone
 };
 
+// A file in memory. Invalid if there is none.
+UniqueFd FileWith(const std::string& bytes);
+
 // The processes of all benches.
 FormatProcesses& Formatters();
 
