@@ -19,10 +19,9 @@ constexpr double kNew = 0.3;  // weight of the newest measurement
 
 // Rows beyond a multiple of kRows cost as much as a whole one: 112 tokens a step were read at 205
 // a second where 64 were at 217 and 256 at 250.
-int WholeRows(int n_tokens, int n_beside) {
-  const int rows = n_tokens + n_beside;
-  if (rows < kRows * 3 / 4) return n_tokens;
-  return std::max((rows + kRows / 2) / kRows * kRows - n_beside, 1);
+int WholeRows(int n_tokens) {
+  if (n_tokens < kRows * 3 / 4) return n_tokens;
+  return (n_tokens + kRows / 2) / kRows * kRows;
 }
 
 // Time that prompts get for each second of the streams'. The more of them wait, the more: their
@@ -42,12 +41,16 @@ int StepBudget::PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_m
   if (prompt_tokens_per_s_ <= 0) return std::min(most, kFirstChunk);
   const auto tokens_in = [&](Seconds time) {
     const auto n = static_cast<int>(prompt_tokens_per_s_ * time.count());
-    return WholeRows(std::max(n, kSmallestChunk), n_streams);
+    return is_on_cpu_ ? WholeRows(std::max(n, kSmallestChunk)) : std::max(n, kSmallestChunk);
   };
   if (n_streams == 0) return std::min(most, tokens_in(kChunkAlone));
   const Seconds time = ChunkBesideStreams(n_prompts);
   const int chunk = std::min(most, tokens_in(time));
   return credit_.count() * prompt_tokens_per_s_ >= chunk || credit_ >= time ? chunk : 0;
+}
+
+bool StepBudget::SharesBatch(int n_streams, int n_prompt_tokens) const {
+  return !is_on_cpu_ || n_streams + n_prompt_tokens < kRows;
 }
 
 void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_waiting, Seconds took,

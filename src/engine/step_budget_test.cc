@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace corral::engine {
 namespace {
@@ -29,22 +30,25 @@ struct Outcome {
 // One stream of `n_tokens` beside `n_prompts` prompts of `n_each` tokens that come after a warm-up.
 Outcome Race(int n_tokens, int n_prompts, int n_each) {
   const Machine machine;
-  StepBudget budget;
+  StepBudget budget(true);
   budget.Note(0, 100, 1, machine.Step(0, 100));
   for (int i = 0; i < 20; ++i) budget.Note(1, 0, 0, machine.Step(1, 0));
   Outcome outcome;
   Seconds now{0};
+  Seconds gap{0};
   int left = n_prompts * n_each;
   while (n_tokens > 0 || left > 0) {
     const int n_streams = n_tokens > 0 ? 1 : 0;
     const int waiting = (left + n_each - 1) / n_each;
     const int n = budget.PromptTokens(n_streams, waiting, left, 512);
-    const Seconds took = machine.Step(n_streams, n);
-    budget.Note(n_streams, n, waiting, took);
+    const int n_taking_part = n == 0 || budget.SharesBatch(n_streams, n) ? n_streams : 0;
+    const Seconds took = machine.Step(n_taking_part, n);
+    budget.Note(n_taking_part, n, waiting, took, n_streams - n_taking_part);
     now += took;
+    gap += took;
     left -= n;
-    if (n_streams > 0) {
-      outcome.longest_gap = std::max(outcome.longest_gap, took);
+    if (n_taking_part > 0) {
+      outcome.longest_gap = std::max(outcome.longest_gap, std::exchange(gap, Seconds(0)));
       outcome.stream_time = now;
       --n_tokens;
     }
@@ -67,7 +71,7 @@ TEST(StepBudget, LongPromptBesideAStreamLosesOnlyTheStreamsTime) {
 }
 
 TEST(StepBudget, ShortPromptBesideAStreamGoesAtOnce) {
-  StepBudget budget;
+  StepBudget budget(true);
   const Machine machine;
   budget.Note(0, 100, 1, machine.Step(0, 100));
   for (int i = 0; i < 20; ++i) budget.Note(1, 0, 0, machine.Step(1, 0));
@@ -83,18 +87,18 @@ TEST(StepBudget, ManyPromptsGetMoreThanOne) {
 
 TEST(StepBudget, ChunksAreLongerWhereAQueueOfPromptsWaits) {
   const auto chunk_beside_a_stream = [](int n_prompts) {
-    StepBudget budget;
+    StepBudget budget(true);
     const Machine machine;
     budget.Note(0, 100, n_prompts, machine.Step(0, 100));
     for (int i = 0; i < 40; ++i) budget.Note(1, 0, n_prompts, machine.Step(1, 0));
     return budget.PromptTokens(1, n_prompts, 5'000, 512);
   };
   EXPECT_EQ(chunk_beside_a_stream(1), 45);
-  EXPECT_EQ(chunk_beside_a_stream(6), 127);
+  EXPECT_EQ(chunk_beside_a_stream(6), 128);
 }
 
 TEST(StepBudget, WithoutStreamsAStepIsBoundedByTimeAndByTheBatch) {
-  StepBudget budget;
+  StepBudget budget(true);
   EXPECT_EQ(budget.PromptTokens(0, 1, 5'000, 512), 64) << "the speed is not known yet";
   budget.Note(0, 64, 1, Seconds(64 / 240.0));
   EXPECT_EQ(budget.PromptTokens(0, 1, 5'000, 512), 128) << "whole tiles of attention";
@@ -104,8 +108,14 @@ TEST(StepBudget, WithoutStreamsAStepIsBoundedByTimeAndByTheBatch) {
   EXPECT_EQ(budget.PromptTokens(0, 0, 0, 512), 0);
 }
 
+TEST(StepBudget, ChunkThatFillsTilesIsEvaluatedApartOnCpuOnly) {
+  EXPECT_TRUE(StepBudget(true).SharesBatch(4, 20));
+  EXPECT_FALSE(StepBudget(true).SharesBatch(4, 64));
+  EXPECT_TRUE(StepBudget(false).SharesBatch(4, 64));
+}
+
 TEST(StepBudget, StreamsThatCannotTakePartGetTheirTimeToo) {
-  StepBudget budget;
+  StepBudget budget(true);
   const Machine machine;
   budget.Note(0, 100, 1, machine.Step(0, 100));
   for (int i = 0; i < 20; ++i) budget.Note(1, 0, 1, machine.Step(1, 0));

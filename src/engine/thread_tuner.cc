@@ -15,6 +15,7 @@ constexpr int kTrialSteps = 4;
 constexpr int kKnownSteps = 3;  // before a trial can be compared with what was
 constexpr std::chrono::seconds kLongestTrial{3};
 constexpr double kWorthUp = 0.97;  // more threads must be this much faster
+constexpr double kLost = 1.4;      // a trial whose steps take so much longer is over at once
 constexpr milliseconds kFirstWait{250};
 constexpr milliseconds kLongestWait{8'000};
 
@@ -53,7 +54,9 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
       trial_->sum += wall;
       ++trial_->n_steps;
     }
-    if (trial_->n_steps >= kTrialSteps || now - trial_->begun > kLongestTrial) Judge(now);
+    const bool is_lost = trial_->sum > kLost * trial_->before * trial_->n_steps;
+    if (is_lost || trial_->n_steps >= kTrialSteps || now - trial_->begun > kLongestTrial)
+      Judge(now);
     return;
   }
   Pace& pace = pace_[size];

@@ -87,6 +87,23 @@ TEST(ThreadTuner, WhatTheUserSaysStays) {
   EXPECT_EQ(tuner.threads(), 2);
 }
 
+TEST(ThreadTuner, TrialThatIsLostEndsWithItsFirstStep) {
+  ThreadTuner tuner(2, false);
+  ThreadTuner::TimePoint now{std::chrono::hours(1)};
+  // A part of the processor time is missing, but half the threads take twice the time.
+  const auto step = [&] {
+    const int threads = tuner.threads();
+    const Seconds wall(0.8 / threads);
+    now += std::chrono::duration_cast<std::chrono::nanoseconds>(wall);
+    tuner.Note(now, 128, wall, 0.9 * wall * threads);
+    return threads;
+  };
+  int n_with_one = 0;
+  for (int i = 0; i < 60; ++i) n_with_one += step() == 1 ? 1 : 0;
+  EXPECT_GT(n_with_one, 0) << "no trial: the test tests nothing";
+  EXPECT_LE(n_with_one, 6);
+}
+
 TEST(ThreadTuner, DoesNotCompareAPromptWithAToken) {
   ThreadTuner tuner(2, false);
   Machine machine{.n_cores = 2, .n_busy = 1};

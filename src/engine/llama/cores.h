@@ -27,7 +27,8 @@ class Cores {
   };
 
   // `is_fixed`: the user has said how many threads.
-  Cores(int n_threads, bool is_fixed) : tuner_(n_threads, is_fixed) {}
+  Cores(int n_threads, bool is_fixed)
+      : tokens_(n_threads, is_fixed), prompts_(n_threads, is_fixed) {}
 
   // Waits for its turn. Throws what llama_decode throws. `is_typical`: it says how fast this
   // machine computes; not one that prepares the context for other adapters first, on one thread.
@@ -49,12 +50,15 @@ class Cores {
   }
   // See ThreadTuner.
   void SetSharers(int n_sharers);
+  // For long computations: of prompts, and what takes its turn by WhilePaused.
   int threads() const;
 
  private:
   TurnLock turn_;
   mutable std::mutex mutex_;
-  ThreadTuner tuner_;  // guarded by mutex_
+  // A step of few tokens is all barriers, one of a prompt all arithmetic: what is good for one
+  // beside a busy neighbour costs the other half its speed.
+  ThreadTuner tokens_, prompts_;  // guarded by mutex_
 };
 
 }  // namespace corral::engine

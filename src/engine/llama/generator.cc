@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <numeric>
 #include <utility>
 
 #include "core/host.h"
@@ -116,6 +115,7 @@ Generator::Generator(const LoadedModel& model, Projector* projector, const Engin
              ParkBudget(config.options.prefix_cache_bytes)),
       // A sequence's tokens of a step lie in one micro-batch: see SequenceCache::SaveProgress.
       batch_(static_cast<int>(llama_n_ubatch(context_.get()))),
+      budget_(model.computes_on_cpu()),
       thread_([this] { Run(); }) {}
 
 void Generator::Stop() {
@@ -323,24 +323,38 @@ void Generator::ComposeBatch() {
     running->guesses.clear();
   }
   ChooseAdapters();
-  AddStreams();
-  AddPrompts();
+  int n_streams = 0;
+  for (const auto& running : running_)
+    n_streams += running->IsStream() && TakesPart(*running) ? 1 : 0;
+  const int n_prompt_tokens = PromptBudget(n_streams + n_other_streams_, true);
+  n_stream_tokens_ = n_prompt_tokens_ = 0;
+  if (n_prompt_tokens == 0 || budget_.SharesBatch(n_streams, n_prompt_tokens)) {
+    AddStreams();
+  } else {
+    n_other_streams_ += n_streams;
+  }
+  AddPrompts(n_prompt_tokens);
+}
+
+int Generator::PromptBudget(int n_streams, bool only_set) const {
+  std::size_t n_wanted = 0;
+  for (const auto& running : running_) {
+    if (running->ReadsText() && (!only_set || TakesPart(*running)))
+      n_wanted += running->TextEnd() - running->sequence.tokens.size();
+  }
+  return budget_.PromptTokens(n_streams, n_reading_, static_cast<int>(std::min(n_wanted, n_cells_)),
+                              batch_.room());
 }
 
 void Generator::ChooseAdapters() {
   int n_streams = 0;
-  std::size_t n_wanted = 0;
   n_reading_ = 0;
   for (const auto& running : running_) {
     n_streams += running->IsStream() ? 1 : 0;
-    if (!running->ReadsText()) continue;
-    ++n_reading_;
-    n_wanted += running->TextEnd() - running->sequence.tokens.size();
+    n_reading_ += running->ReadsText() ? 1 : 0;
   }
   // Prompts alone have nothing to do while it is the streams' time.
-  const bool may_read =
-      budget_.PromptTokens(n_streams, n_reading_, static_cast<int>(std::min(n_wanted, n_cells_)),
-                           batch_.room()) > 0;
+  const bool may_read = PromptBudget(n_streams, false) > 0;
   std::vector<std::string_view> with_work;
   for (const auto& running : running_) {
     if (running->IsStream() || (running->ReadsText() && may_read))
@@ -359,7 +373,6 @@ void Generator::ChooseAdapters() {
 }
 
 void Generator::AddStreams() {
-  n_stream_tokens_ = 0;
   int n_guesses = kGuessRows;
   // MakeRoom may end a job: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
@@ -383,18 +396,15 @@ void Generator::AddStreams() {
   }
 }
 
-void Generator::AddPrompts() {
-  n_prompt_tokens_ = 0;
+void Generator::AddPrompts(int budget) {
+  budget = std::min(budget, batch_.room());
+  if (budget <= 0) return;
   std::vector<std::size_t> left;
   for (const auto& running : running_) {
     left.push_back(running->ReadsText() && TakesPart(*running)
                        ? running->TextEnd() - running->sequence.tokens.size()
                        : 0);
   }
-  const std::size_t n_wanted = std::accumulate(left.begin(), left.end(), std::size_t{0});
-  int budget = budget_.PromptTokens(n_stream_tokens_ + n_other_streams_, n_reading_,
-                                    static_cast<int>(std::min(n_wanted, n_cells_)), batch_.room());
-  if (budget == 0) return;
   for (const std::size_t index : PromptOrder(left, ++n_prompt_steps_)) {
     if (budget <= 0) break;
     Running& running = *running_[index];

@@ -151,8 +151,11 @@ class Generator {
   bool TakesPart(const Running& running) const {
     return running.set_name() == (set_ ? std::string_view(set_->key) : std::string_view());
   }
+  // Prompt tokens that this step may take beside so many streams; of those with the step's
+  // adapters, or of all.
+  int PromptBudget(int n_streams, bool only_set) const;
   void AddStreams();
-  void AddPrompts();
+  void AddPrompts(int budget);
   void Decode();
   void AfterDecode(std::chrono::duration<double> took);
 
@@ -200,7 +203,7 @@ class Generator {
   std::int64_t n_prompt_steps_ = 0;
   int n_stream_tokens_ = 0, n_prompt_tokens_ = 0;  // in the batch
   int n_reading_ = 0;                              // prompts whose text is being evaluated
-  int n_other_streams_ = 0;                        // of other adapters: not in this step
+  int n_other_streams_ = 0;                        // not in this step
   std::chrono::duration<double> owed_{0};          // time that streams get before the next picture
   bool has_changed_ =
       false;  // the last step did something: take the next without waiting for a message

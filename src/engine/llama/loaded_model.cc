@@ -157,6 +157,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     return Fail(Code::kCorrupt,
                 "unable to load model: models with an encoder and a decoder are not supported");
   }
+  loaded->computes_on_cpu_ = options.num_gpu == 0 || CountGpus() == 0;
   char pooling[8] = "0";
   llama_model_meta_val_str(model, (std::string(info.Architecture()) + ".pooling_type").c_str(),
                            pooling, sizeof(pooling));

@@ -54,6 +54,7 @@ class LoadedModel {
   // Positions of a sequence can be dropped and copied at will: full or sliding-window attention.
   // False for recurrent state.
   bool has_positional_cache() const { return has_positional_cache_; }
+  bool computes_on_cpu() const { return computes_on_cpu_; }  // no layer is on a GPU
   int n_swa() const { return llama_model_n_swa(model_); }
   // Bytes of one cell of the KV cache over all layers (an estimate from the head counts), for the
   // types in options().
@@ -87,6 +88,7 @@ class LoadedModel {
   bool is_encoder_only_ = false;
   PoolingType pooling_ = PoolingType::kNone;
   bool has_positional_cache_ = true;
+  bool computes_on_cpu_ = true;
   std::size_t max_token_bytes_ = 0;
 };
 
