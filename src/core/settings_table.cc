@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/internal/setting_row.h"
+#include "core/kv_cache_types.h"
 #include "core/text.h"
 
 namespace corral::internal {
@@ -17,9 +18,6 @@ constexpr bool kHidden = false;
 constexpr bool kUsed = true;
 constexpr bool kUnused = false;
 
-// llama.cpp's list (common/arg.cpp, kv_cache_types).
-constexpr std::array<std::string_view, 9> kKvCacheTypes = {"f32",  "f16",    "bf16", "q8_0", "q4_0",
-                                                           "q4_1", "iq4_nl", "q5_0", "q5_1"};
 constexpr std::array<std::string_view, 3> kStoreLocks = {"auto", "flock", "leases"};
 constexpr std::array<std::string_view, 2> kLogFormats = {"text", "json"};
 constexpr std::array<std::string_view, 2> kPrefixSalts = {"none", "per-key"};

@@ -54,15 +54,16 @@ struct Parameter {
 // Names and values as they were given, to their types, in order of first appearance. A list gathers
 // all values of all its entries; of the others the last entry's first value counts (each is
 // checked). Errors: kInvalidArgument: "unknown parameter 'x'", "invalid int value [1.5]", "invalid
-// float value [x]", "invalid bool value [x]". `warnings` (may be null) gets "warning: parameter
-// mirostat is deprecated" for parameters that are dropped.
+// float value [x]", "invalid bool value [x]", ParseKvCacheType's (core/kv_cache_types.h).
+// `warnings` (may be null) gets "warning: parameter mirostat is deprecated" for parameters that are
+// dropped.
 Result<std::vector<Parameter>> FormatParameters(
     const std::vector<std::pair<std::string, std::vector<std::string>>>& values,
     std::vector<std::string>* warnings);
 
 // What kind of value a parameter takes; kUnknown if there is no such parameter. Names are
 // case-sensitive.
-enum class ParameterKind { kUnknown, kDeprecated, kInt, kFloat, kBool, kText, kList };
+enum class ParameterKind { kUnknown, kDeprecated, kInt, kFloat, kBool, kKvCacheType, kList };
 ParameterKind KindOfParameter(std::string_view name);
 
 }  // namespace corral::modelfile

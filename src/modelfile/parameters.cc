@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/kv_cache_types.h"
 #include "modelfile/modelfile.h"
 
 namespace corral::modelfile {
@@ -39,7 +40,7 @@ constexpr std::array kParameters = {
     KnownParameter{"presence_penalty", ParameterKind::kFloat},
     KnownParameter{"frequency_penalty", ParameterKind::kFloat},
     KnownParameter{"stop", ParameterKind::kList},
-    KnownParameter{"kv_cache_type", ParameterKind::kText},
+    KnownParameter{"kv_cache_type", ParameterKind::kKvCacheType},
     KnownParameter{"flash_attention", ParameterKind::kBool},
     KnownParameter{"prompt_lookup", ParameterKind::kInt},
     KnownParameter{"dry_multiplier", ParameterKind::kFloat},
@@ -162,8 +163,10 @@ Result<ParameterValue> ParseValue(ParameterKind kind, std::string_view text) {
     case ParameterKind::kBool:
       if (const auto value = ParseBool(text)) return *value;
       return BadValue("bool", text);
-    case ParameterKind::kText:
-      return std::string(text);
+    case ParameterKind::kKvCacheType: {
+      CORRAL_TRY(std::string type, ParseKvCacheType(text));
+      return type;
+    }
     case ParameterKind::kList:
     case ParameterKind::kUnknown:
     case ParameterKind::kDeprecated:

@@ -56,6 +56,11 @@ TEST(Parameters, KnowsOursBesideOllamas) {
   EXPECT_EQ((*parameters)[2].value, ParameterValue(std::int64_t{6}));
 }
 
+TEST(Parameters, RefusesAKvCacheTypeThatNoLoadTakes) {
+  EXPECT_EQ(std::get<std::string>(Format({{"kv_cache_type", "Q4_0"}})->at(0).value), "q4_0");
+  EXPECT_TRUE(ErrorOf("kv_cache_type", "q9").starts_with("kv_cache_type must be one of f32, f16,"));
+}
+
 TEST(Parameters, KeepsAnIntAsAnInt) {
   const auto formatted = Format({{"num_ctx", "1048576"}, {"seed", "-7"}, {"top_k", "+5"}});
   ASSERT_TRUE(formatted) << formatted.error().message;

@@ -149,6 +149,9 @@ Answer<CreatePlan> ToCreatePlan(const CreateRequest& request) {
   }
   auto params = ToParams(request.parameters);
   if (!params) return Refuse(Failure(std::move(params).error()));
+  // A value that no request could load the model with.
+  auto resolved = ResolveOptions(*params, {});
+  if (!resolved) return Refuse(Failure(std::move(resolved).error()));
 
   models::CreateSpec spec{.name = *std::move(name),
                           .from = std::move(source->from),

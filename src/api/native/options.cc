@@ -6,6 +6,7 @@
 #include <limits>
 #include <variant>
 
+#include "core/kv_cache_types.h"
 #include "core/log.h"
 #include "core/text.h"
 
@@ -241,6 +242,9 @@ Result<ResolvedOptions> ResolveOptions(const models::Params& of_model,
     CORRAL_TRY_STATUS(Apply(name, OptionValue::From(value), &out));
   }
   for (const auto& [name, value] : of_request) CORRAL_TRY_STATUS(Apply(name, value, &out));
+  if (out.kv_cache_type) {
+    CORRAL_TRY(out.kv_cache_type, ParseKvCacheType(*out.kv_cache_type));
+  }
   return out;
 }
 

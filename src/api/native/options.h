@@ -49,7 +49,8 @@ struct ResolvedOptions {
 // Unknown names are logged and ignored, and so is a value of a wrong type under a name that Ollama
 // does not know (mirostat, DRY, XTC and the like). null is ignored, a fraction for an integer is
 // cut, a number outside the type's range becomes the nearest in it, a bare string is a list of one.
-// Errors: kInvalidArgument `option "temperature" must be of type float32`.
+// Errors: kInvalidArgument `option "temperature" must be of type float32`, ParseKvCacheType's
+// (core/kv_cache_types.h).
 Result<ResolvedOptions> ResolveOptions(const models::Params& of_model, const OptionMap& of_request);
 
 // An explicit num_ctx within what the model can do: at least 4 (2048 with vision), at most

@@ -51,6 +51,12 @@ TEST(ResolveOptions, TakesOursFromTheModelAndTheRequest) {
   EXPECT_EQ(resolved->sampling.prompt_lookup, 6);
 }
 
+TEST(ResolveOptions, RefusesAKvCacheTypeThatNoLoadTakes) {
+  EXPECT_TRUE(
+      ErrorOf(R"({"kv_cache_type":"q9"})").starts_with("kv_cache_type must be one of f32, f16,"));
+  EXPECT_EQ(ResolveOptions({}, Options(R"({"kv_cache_type":"Q4_0"})"))->kv_cache_type, "q4_0");
+}
+
 TEST(ResolveOptions, CutsFractionsOfIntegers) {
   const auto resolved =
       ResolveOptions({}, Options(R"({"top_k":3.9,"seed":-2.5,"num_predict":1e300})"));

@@ -4,34 +4,17 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/json_text.h"
+
 namespace corral::cli::internal {
 namespace {
 
 constexpr int kMostDepth = 512;
 
-bool IsTooDeep(std::string_view text) {
-  int depth = 0;
-  bool is_in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (is_in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') is_in_string = false;
-    } else if (c == '"') {
-      is_in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMostDepth) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 std::optional<Json> ParseJson(std::string_view text) {
-  if (IsTooDeep(text)) return std::nullopt;
+  if (IsJsonDeeperThan(text, kMostDepth)) return std::nullopt;
   Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) return std::nullopt;
   return json;

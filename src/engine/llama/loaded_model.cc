@@ -1,6 +1,7 @@
 #include "engine/llama/loaded_model.h"
 
 #include <ggml-backend.h>
+#include <llama-model.h>
 #include <mtmd.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "core/host.h"
+#include "core/kv_cache_types.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "engine/llama/load_progress.h"
@@ -39,12 +41,31 @@ void OnLlamaLog(ggml_log_level level, const char* text, void*) {
 }
 
 Result<ggml_type> KvType(const std::string& name) {
-  if (name.empty() || name == "f16") return GGML_TYPE_F16;
-  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
-                               GGML_TYPE_Q4_1, GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
-    if (name == ggml_type_name(type)) return type;
+  if (name.empty()) return GGML_TYPE_F16;
+  CORRAL_TRY(const std::string known, ParseKvCacheType(name));
+  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
+    const auto type = static_cast<ggml_type>(i);
+    const char* const type_name = ggml_type_name(type);
+    if (type_name != nullptr && known == type_name) return type;
   }
-  return Fail(Code::kInvalidArgument, "unknown KV cache type '" + name + "'");
+  return Fail(Code::kInternal, "llama.cpp has no type " + known);
+}
+
+// Why llama.cpp would make no context with such cells (llama_init_from_model); empty: it would.
+std::string WhyNot(ggml_type type, const llama_model& model, bool flash_attention) {
+  if (!ggml_is_quantized(type)) return {};
+  if (!flash_attention) return "it needs flash attention, which is off";
+  const auto n_block = static_cast<std::uint32_t>(ggml_blck_size(type));
+  for (std::uint32_t i = 0; i < model.hparams.n_layer(); ++i) {
+    for (const std::uint32_t size :
+         {model.hparams.n_embd_head_k(i), model.hparams.n_embd_head_v(i)}) {
+      if (size % n_block != 0) {
+        return "the model's heads of " + std::to_string(size) + " values are no multiple of its " +
+               std::to_string(n_block);
+      }
+    }
+  }
+  return {};
 }
 
 // SentencePiece with byte tokens and byte-level BPE cover every byte of a text by a token's own
@@ -98,7 +119,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   CORRAL_TRY(gguf::Info info, gguf::ReadFd(model_fd));
   CORRAL_TRY_STATUS(gguf::CheckLoadable(info));
   CORRAL_TRY_STATUS(gguf::CheckHoldsNoEncoder(info));
-  if (auto type = KvType(options.kv_cache_type); !type) return Fail(std::move(type).error());
+  CORRAL_TRY(ggml_type kv_type, KvType(options.kv_cache_type));
 
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = options.num_gpu;
@@ -141,6 +162,15 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   loaded->model_ = model;
   loaded->vocab_ = llama_model_get_vocab(model);
   loaded->options_ = options;
+  // As Ollama does where a type cannot be had: one setting serves all models.
+  if (const std::string why =
+          options.is_vocab_only ? std::string() : WhyNot(kv_type, *model, options.flash_attention);
+      !why.empty()) {
+    Log(LogLevel::kWarn, "kv_cache_type does not suit this model, using f16",
+        {{"kv_cache_type", options.kv_cache_type}, {"why", why}});
+    kv_type = GGML_TYPE_F16;
+  }
+  loaded->kv_type_ = kv_type;
   const HostFacts host = ReadHostFacts();
   // ggml's threads spin: more than there are processors stop each other, and the machine.
   loaded->n_threads_ = options.num_thread > 0
@@ -179,10 +209,9 @@ std::int64_t LoadedModel::KvBytesPerToken() const {
   if (llama_model_meta_val_str(model_, key.c_str(), key_length, sizeof(key_length)) > 0)
     head_dim = ParseInt(key_length).value_or(head_dim);
   const std::int64_t kv_heads = std::max(1, llama_model_n_head_kv(model_));
-  const ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
   const auto values =
       2 * static_cast<std::int64_t>(llama_model_n_layer(model_)) * kv_heads * head_dim;
-  return values * static_cast<std::int64_t>(ggml_type_size(type)) / ggml_blck_size(type);
+  return values * static_cast<std::int64_t>(ggml_type_size(kv_type_)) / ggml_blck_size(kv_type_);
 }
 
 Result<std::vector<Token>> LoadedModel::Tokenize(std::string_view text, bool add_special,
@@ -230,11 +259,8 @@ std::string LoadedModel::Detokenize(const std::vector<Token>& tokens) const {
 
 llama_context_params LoadedModel::ContextParams() const {
   llama_context_params params = llama_context_default_params();
-  ggml_type type = KvType(options_.kv_cache_type).value_or(GGML_TYPE_F16);
-  if (ggml_is_quantized(type) && !options_.flash_attention)
-    type = GGML_TYPE_F16;  // needs it; Ollama falls back, too
-  params.type_k = type;
-  params.type_v = type;
+  params.type_k = kv_type_;
+  params.type_v = kv_type_;
   params.flash_attn_type =
       options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_AUTO : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.n_threads = n_threads_;

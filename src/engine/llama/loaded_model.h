@@ -57,7 +57,7 @@ class LoadedModel {
   bool computes_on_cpu() const { return computes_on_cpu_; }  // no layer is on a GPU
   int n_swa() const { return llama_model_n_swa(model_); }
   // Bytes of one cell of the KV cache over all layers (an estimate from the head counts), for the
-  // types in options().
+  // type they have.
   std::int64_t KvBytesPerToken() const;
 
   // `add_special` adds BOS/EOS as the vocabulary says; control tokens in the text are recognised if
@@ -83,6 +83,8 @@ class LoadedModel {
   const llama_vocab* vocab_ = nullptr;
   LoadOptions options_;
   gguf::Info info_;
+  ggml_type kv_type_ =
+      GGML_TYPE_F16;  // of the cells: the one in options_, where the model allows it
   int n_threads_ = 1;
   bool is_embedding_ = false;
   bool is_encoder_only_ = false;

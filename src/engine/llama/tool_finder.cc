@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "core/json_text.h"
 #include "engine/think_splitter.h"
 
 namespace corral::engine {
@@ -31,23 +32,18 @@ struct Found {
 std::optional<Found> FindObject(std::string_view text, std::size_t least) {
   std::size_t begin = 0;
   int depth = 0;
-  bool is_in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
+  for (std::size_t i = 0; i < text.size();) {
     const char c = text[i];
-    if (is_in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        is_in_string = false;
-      }
-    } else if (c == '"') {
-      is_in_string = depth > 0;
-    } else if (c == '{') {
-      if (depth++ == 0) begin = i;
-    } else if (c == '}' && depth > 0 && --depth == 0 && i >= least) {
+    if (c == '"' && depth > 0) {
+      i = SkipJsonString(text, i);
+      continue;
+    }
+    if (c == '{' && depth++ == 0) begin = i;
+    if (c == '}' && depth > 0 && --depth == 0 && i >= least) {
       auto object = ParseJson(text.substr(begin, i + 1 - begin));
       if (object && object->is_object()) return Found{*std::move(object), i + 1};
     }
+    ++i;
   }
   return std::nullopt;
 }

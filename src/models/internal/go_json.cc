@@ -3,33 +3,11 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/json_text.h"
 #include "core/text.h"
 
 namespace corral::models::internal {
 namespace {
-
-// Looked at before parsing: the parser's own callback costs the square of an array's length.
-bool IsTooDeep(std::string_view text) {
-  int depth = 0;
-  bool is_in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (is_in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        is_in_string = false;
-      }
-    } else if (c == '"') {
-      is_in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxJsonDepth) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
 
 // "d.ddde±x" of the shortest digits that read back as `value`.
 struct Scientific {
@@ -56,7 +34,8 @@ std::string WithExponent(const Scientific& number, int min_exponent_digits) {
   std::string text = number.digits.substr(0, 1);
   if (number.digits.size() > 1) text.append(".").append(number.digits.substr(1));
   std::string exponent = std::to_string(std::abs(number.exponent));
-  while (exponent.size() < static_cast<std::size_t>(min_exponent_digits)) exponent.insert(0, "0");
+  while (exponent.size() < static_cast<std::size_t>(min_exponent_digits))
+    exponent.insert(exponent.begin(), '0');
   return text.append(number.exponent < 0 ? "e-" : "e+").append(exponent);
 }
 
@@ -73,7 +52,7 @@ std::string Format(double value, double smallest_plain, int min_exponent_digits)
   const bool is_plain = magnitude == 0 || (magnitude >= smallest_plain && magnitude < 1e21);
   std::string text =
       is_plain ? Plain(magnitude) : WithExponent(Shortest(magnitude), min_exponent_digits);
-  if (std::signbit(value)) text.insert(0, "-");
+  if (std::signbit(value)) text.insert(text.begin(), '-');
   return text;
 }
 
@@ -133,7 +112,8 @@ std::string FormatNumberForPeople(double value) { return Format(value, 1e-4, 2);
 
 Result<nlohmann::json> ParseJson(std::string_view text) {
   using nlohmann::json;
-  if (IsTooDeep(text)) return Fail(Code::kCorrupt, "JSON is nested too deep");
+  // Looked at before parsing: the parser's own callback costs the square of an array's length.
+  if (IsJsonDeeperThan(text, kMaxJsonDepth)) return Fail(Code::kCorrupt, "JSON is nested too deep");
   json value = json::parse(ReplaceInvalidUtf8(text), nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) return Fail(Code::kCorrupt, "not valid JSON");
   return value;

@@ -1,6 +1,7 @@
 // Model files that are none: an error each, and no crash.
 #include "bench.h"
 #include "core/host.h"
+#include "core/kv_cache_types.h"
 #include "support/tiny_models/tiny_models.h"
 
 namespace corral::engine {
@@ -52,6 +53,25 @@ TEST(EngineHostile, RefusesOptionsThatCannotBe) {
   config = Config();
   config.options.num_ctx = 0;
   EXPECT_EQ(Bench::Load(EndlessModel(), config).error().code, Code::kInvalidArgument);
+}
+
+// One setting serves all models: where heads are no multiple of a type's block, cells are f16.
+TEST(EngineHostile, EveryKvCacheTypeServesAModelOfNarrowHeads) {
+  Bench plain(EndlessModel());
+  const Story as_f16 = plain.Run(Greedy("hello world", 8));
+  for (const std::string_view type : kKvCacheTypes) {
+    Bench::Options options = Bench::Small();
+    options.load.kv_cache_type = type;
+    Bench bench(EndlessModel(), options);
+    const Story story = bench.Run(Greedy("hello world", 8));
+    ASSERT_TRUE(story.IsFinished()) << type << ": " << story.error().message;
+    if (type != "f32" && type != "bf16") {
+      ExpectSameAnswer(story, as_f16);
+    }
+    EmbedJob job;
+    job.texts = {"hello"};
+    EXPECT_TRUE(std::holds_alternative<Embeddings>(bench.Wait(bench.Submit(job)).last)) << type;
+  }
 }
 
 TEST(EngineHostile, LoadsWithAbsurdOptions) {
