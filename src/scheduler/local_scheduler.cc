@@ -28,13 +28,6 @@ void Add(EngineCounters* sum, const EngineCounters& counters) {
   sum->media_reused += counters.media_reused;
 }
 
-// A value that decided the load differs from what is asked for now. Not asked for: anything will
-// do.
-template <class T>
-bool Differs(const std::optional<T>& loaded, const std::optional<T>& asked) {
-  return asked.has_value() && asked != loaded;
-}
-
 }  // namespace
 
 LocalScheduler::LocalScheduler(Options options, std::shared_ptr<worker::Launcher> launcher,
@@ -291,17 +284,7 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
   launch.model = request.model;
   launch.projectors = request.projectors;
   launch.model_name = request.name;
-  launch.options.is_vocab_only = request.is_vocab_only;
-  launch.options.num_ctx = NumCtx(request);
-  launch.options.n_slots = options_.num_parallel;
-  launch.options.num_batch = request.num_batch.value_or(512);
-  launch.options.num_gpu = request.num_gpu.value_or(-1);
-  launch.options.main_gpu = request.main_gpu.value_or(-1);
-  launch.options.num_thread = request.num_thread.value_or(0);
-  launch.options.use_mmap = request.use_mmap ? (*request.use_mmap ? 1 : 0) : -1;
-  launch.options.flash_attention = request.flash_attention.value_or(options_.flash_attention);
-  launch.options.kv_cache_type = request.kv_cache_type.value_or(options_.kv_cache_type);
-  launch.options.prefix_cache_bytes = options_.prefix_cache_bytes;
+  launch.options = LoadOptionsOf(request);
 
   const EntryId id = next_entry_++;
   worker::Launcher::Callbacks callbacks;
@@ -469,21 +452,37 @@ void LocalScheduler::Evict(Entry& entry, std::chrono::milliseconds grace) {
 
 bool LocalScheduler::CanServe(const Entry& entry, const ModelRequest& request) const {
   if (request.is_vocab_only) return true;
-  const ModelRequest& loaded = entry.loaded_for;
-  if (request.projectors != loaded.projectors) return false;
-  if (request.num_ctx) {
-    // An engine that gave less than it was asked for would give no more the next time.
-    const int have = std::max(NumCtx(loaded), entry.facts.n_ctx_seq);
-    if (NumCtx(request) > have) return false;
+  if (request.projectors != entry.loaded_for.projectors) return false;
+  const LoadOptions loaded = LoadOptionsOf(entry.loaded_for);
+  const LoadOptions asked = LoadOptionsOf(request);
+  // An engine that gave less than it was asked for would give no more the next time.
+  if (asked.num_ctx > std::max(loaded.num_ctx, entry.facts.n_ctx_seq)) return false;
+  // Named or not: a slow or coarse answer would surprise whoever did not ask for it.
+  if (asked.num_thread != loaded.num_thread || asked.flash_attention != loaded.flash_attention ||
+      asked.kv_cache_type != loaded.kv_cache_type) {
+    return false;
   }
-  const bool wants_other_gpu_share =
-      request.num_gpu && *request.num_gpu >= 0 && request.num_gpu != loaded.num_gpu;
-  return !wants_other_gpu_share && !Differs(loaded.num_batch, request.num_batch) &&
-         !Differs(loaded.main_gpu, request.main_gpu) &&
-         !Differs(loaded.num_thread, request.num_thread) &&
-         !Differs(loaded.use_mmap, request.use_mmap) &&
-         !Differs(loaded.flash_attention, request.flash_attention) &&
-         !Differs(loaded.kv_cache_type, request.kv_cache_type);
+  return !(asked.num_gpu >= 0 && asked.num_gpu != loaded.num_gpu) &&
+         !(asked.main_gpu >= 0 && asked.main_gpu != loaded.main_gpu) &&
+         !(asked.use_mmap >= 0 && asked.use_mmap != loaded.use_mmap) &&
+         !(request.num_batch && asked.num_batch != loaded.num_batch);
+}
+
+LoadOptions LocalScheduler::LoadOptionsOf(const ModelRequest& request) const {
+  LoadOptions load;
+  load.is_vocab_only = request.is_vocab_only;
+  load.num_ctx = NumCtx(request);
+  load.n_slots = options_.num_parallel;
+  load.num_batch = request.num_batch.value_or(load.num_batch);
+  load.num_gpu = std::max(request.num_gpu.value_or(-1), -1);
+  load.main_gpu = std::max(request.main_gpu.value_or(-1), -1);
+  load.num_thread = std::max(request.num_thread.value_or(0), 0);
+  if (request.use_mmap) load.use_mmap = *request.use_mmap ? 1 : 0;
+  load.flash_attention = request.flash_attention.value_or(options_.flash_attention);
+  load.kv_cache_type = request.kv_cache_type.value_or(options_.kv_cache_type);
+  if (load.kv_cache_type.empty()) load.kv_cache_type = "f16";
+  load.prefix_cache_bytes = options_.prefix_cache_bytes;
+  return load;
 }
 
 int LocalScheduler::NumCtx(const ModelRequest& request) const {

@@ -83,6 +83,8 @@ class LocalScheduler final : public Scheduler {
   void Evict(Entry& entry, std::chrono::milliseconds grace);
   bool CanServe(const Entry& entry, const ModelRequest& request) const;
   int NumCtx(const ModelRequest& request) const;
+  // With the server's value where the request has none.
+  LoadOptions LoadOptionsOf(const ModelRequest& request) const;
   Clock::time_point ExpiryOf(const Entry& entry) const;
   Entry* Find(EntryId id);
   Entry* FindModel(const ModelRequest& request);

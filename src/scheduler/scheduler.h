@@ -41,10 +41,13 @@ struct ModelRequest {
   // TokenJobs only: any worker with this model serves it, else one that reads no weights. Such
   // workers are not shown by Loaded and make no model go; as many as models may be loaded.
   bool is_vocab_only = false;
-  // Explicit values only; unset means "the server decides".
+  // Explicit values only; unset means "the server decides". A loaded model serves a request that
+  // asks for what it has, or for a smaller num_ctx. What is unset asks for the default where
+  // another value would show in the answer or its speed (num_ctx, num_thread, flash_attention,
+  // kv_cache_type), so that nobody's options outlive their request; else for whatever is loaded.
   std::optional<int> num_ctx, num_batch, num_gpu, main_gpu, num_thread;
   std::optional<bool> use_mmap, flash_attention;
-  std::optional<std::string> kv_cache_type;  // one that core/settings.h takes; else a load error
+  std::optional<std::string> kv_cache_type;  // of kKvCacheTypes; else a load error
   // Unset: keep the loaded model's, or the server's default for a new load.
   std::optional<std::chrono::nanoseconds> keep_alive;
   // Opaque details of the model for ps (family, quantization...), kept beside the loaded model.

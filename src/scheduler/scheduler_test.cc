@@ -376,6 +376,64 @@ TEST_F(SchedulerTest, ServesASmallerContextWithoutAReload) {
   EXPECT_EQ(launcher_->n_started, 1);
 }
 
+// The options of one request are no one else's: what is not named is the default again.
+TEST_F(SchedulerTest, OptionsThatShowInTheAnswerOrItsSpeedDoNotOutliveTheirRequest) {
+  const std::vector<std::pair<std::string, std::function<void(ModelRequest&)>>> named = {
+      {"a smaller num_ctx", [](ModelRequest& r) { r.num_ctx = 256; }},
+      {"num_thread", [](ModelRequest& r) { r.num_thread = 1; }},
+      {"flash_attention", [](ModelRequest& r) { r.flash_attention = false; }},
+      {"kv_cache_type", [](ModelRequest& r) { r.kv_cache_type = "q4_0"; }}};
+  for (const auto& [what, name] : named) {
+    Make({.default_num_ctx = 4096});
+    launcher_->n_started = 0;
+    ModelRequest request = Model("m");
+    name(request);
+    Get(request).Release();
+    Get(request).Release();
+    EXPECT_EQ(launcher_->n_started, 1) << what << ": the same again reloads nothing";
+    EXPECT_EQ(Get(Model("m")).num_ctx(), 4096) << what;
+    EXPECT_EQ(launcher_->n_started, 2) << what;
+  }
+}
+
+TEST_F(SchedulerTest, WhatIsLoadedServesWhoeverNamesNoOtherPlaceOrBatch) {
+  const std::vector<std::pair<std::string, std::function<void(ModelRequest&)>>> named = {
+      {"a larger num_ctx", [](ModelRequest& r) { r.num_ctx = 8192; }},
+      {"num_gpu", [](ModelRequest& r) { r.num_gpu = 0; }},
+      {"main_gpu", [](ModelRequest& r) { r.main_gpu = 1; }},
+      {"num_batch", [](ModelRequest& r) { r.num_batch = 64; }},
+      {"use_mmap", [](ModelRequest& r) { r.use_mmap = false; }}};
+  for (const auto& [what, name] : named) {
+    Make({.default_num_ctx = 4096});
+    launcher_->n_started = 0;
+    ModelRequest request = Model("m");
+    name(request);
+    Get(request).Release();
+    Get(Model("m")).Release();
+    EXPECT_EQ(launcher_->n_started, 1) << what;
+    scheduler_->Unload("/blobs/m");
+    scheduler_->Loaded();
+    Get(Model("m")).Release();
+    Get(request).Release();
+    EXPECT_EQ(launcher_->n_started, 3) << what << ": named, it is what is loaded";
+  }
+}
+
+TEST_F(SchedulerTest, NamingTheDefaultReloadsNothing) {
+  Make({.default_num_ctx = 4096, .flash_attention = true});
+  Get(Model("m")).Release();
+  ModelRequest request = Model("m");
+  request.num_ctx = 4096;
+  request.num_batch = 512;
+  request.num_gpu = -1;
+  request.main_gpu = -7;
+  request.num_thread = 0;
+  request.flash_attention = true;
+  request.kv_cache_type = "f16";
+  Get(request).Release();
+  EXPECT_EQ(launcher_->n_started, 1);
+}
+
 TEST_F(SchedulerTest, ReloadsForALargerContextOnceIdle) {
   Make({.default_num_ctx = 1024});
   Lease old = Get(Model("m"));
