@@ -241,7 +241,8 @@ void Decoder::Read(std::optional<bool>* out) {
   if (was_bool) *out = value;
 }
 
-void Decoder::Read(std::int64_t* out, std::string_view go_type) {
+template <class T>
+void Decoder::ReadInteger(T* out, std::string_view go_type) {
   if (kind() == JsonKind::kNull) {
     TakeToken();
     return;
@@ -251,7 +252,7 @@ void Decoder::Read(std::int64_t* out, std::string_view go_type) {
     return;
   }
   const std::string_view number = TakeNumber();
-  std::int64_t value = 0;
+  T value = 0;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (error != std::errc() || end != number.data() + number.size()) {
     if (!remembered_) remembered_ = WrongType("number " + std::string(number), go_type);
@@ -278,6 +279,9 @@ void Decoder::Read(float* out) {
   }
   *out = value;
 }
+
+void Decoder::Read(std::int64_t* out, std::string_view go_type) { ReadInteger(out, go_type); }
+void Decoder::ReadInt32(std::int32_t* out) { ReadInteger(out, "int32"); }
 
 void Decoder::Read(int* out) {
   std::int64_t value = *out;

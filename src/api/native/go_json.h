@@ -69,7 +69,8 @@ class Decoder {
   void Read(bool* out);
   void Read(std::optional<bool>* out);
   void Read(std::int64_t* out, std::string_view go_type = "int");
-  void Read(int* out);
+  void Read(int* out);                // the nearest that fits
+  void ReadInt32(std::int32_t* out);  // what does not fit is an error
   void Read(std::optional<std::int64_t>* out);
   void Read(float* out);  // what a float32 cannot hold is an error
 
@@ -101,6 +102,8 @@ class Decoder {
   void SkipBlanks();
   std::string_view TakeToken();  // a string with its quotes, a number or a literal
   std::string WrongType(std::string_view value, std::string_view go_type) const;
+  template <class T>
+  void ReadInteger(T* out, std::string_view go_type);
   template <class F>
   void EachMember(F&& member);
 

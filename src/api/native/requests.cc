@@ -244,8 +244,8 @@ void ReadInput(Decoder& d, EmbedRequest* out) {
 bool ReadTokens(Decoder& d, std::vector<Token>* out) {
   out->clear();
   return d.ReadArray("[]int", [out](Decoder& element) {
-    int token = 0;
-    element.Read(&token);
+    Token token = 0;
+    element.ReadInt32(&token);
     out->push_back(token);
   });
 }

@@ -101,6 +101,20 @@ TEST(Think, TakesBooleansAndLevelsOnly) {
       R"(think must be a boolean or string ("high", "medium", "low", "max", true, or false))");
 }
 
+TEST(GenerateRequest, NamesATokenThatIsNoneAsItWasSent) {
+  EXPECT_EQ(GenerateError(R"({"context":[1,2147483648]})"),
+            "json: cannot unmarshal number 2147483648 into Go struct field "
+            "GenerateRequest.context of type int32");
+  EXPECT_EQ(GenerateError(R"({"context":[-9223372036854775809]})"),
+            "json: cannot unmarshal number -9223372036854775809 into Go struct field "
+            "GenerateRequest.context of type int32");
+  EXPECT_EQ(GenerateError(R"({"context":["1"]})"),
+            "json: cannot unmarshal string into Go struct field GenerateRequest.context of type "
+            "int32");
+  EXPECT_EQ(ReadGenerateRequest(R"({"context":[2147483647,-1]})")->context,
+            (std::vector<Token>{2147483647, -1}));
+}
+
 TEST(Images, AreBase64WithOrWithoutADataUri) {
   EXPECT_EQ(*DecodeMedia("data:image/png;base64,AA=="), std::string(1, '\0'));
   EXPECT_EQ(DecodeMedia("data:image/png,AA==").error().message,

@@ -1,12 +1,18 @@
 #include "engine/llama/schema_limits.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 namespace corral::engine {
 namespace {
+
+constexpr double kTwoTo63 = 9223372036854775808.0;
+// Of an integer with one bound llama.cpp's grammar has 16 digits at most.
+constexpr std::int64_t kMostOpenBound = 1'000'000'000'000'000;
 
 Error TooMuch(const std::string& what, const std::string& most) {
   return {Code::kInvalidArgument,
@@ -23,15 +29,24 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   bool null() override { return Value(); }
   bool boolean(bool) override { return Value(); }
   bool number_integer(number_integer_t value) override {
+    NoteBound(value, static_cast<double>(value));
     return Value() && Number(static_cast<double>(value));
   }
   bool number_unsigned(number_unsigned_t value) override {
-    return Value() && Number(static_cast<double>(value));
+    const auto number = static_cast<double>(value);
+    NoteBound(value > INT64_MAX ? std::nullopt : std::optional(static_cast<std::int64_t>(value)),
+              number);
+    return Value() && Number(number);
   }
   bool number_float(number_float_t value, const string_t&) override {
+    NoteBound(std::nullopt, value);
     return Value() && Number(value);
   }
   bool string(string_t& value) override {
+    if (value == "integer" && !levels_.empty()) {
+      if (key_ == "type") levels_.back().is_integer = true;
+      if (levels_.back().is_types) levels_[levels_.size() - 2].is_integer = true;
+    }
     if (key_ == "pattern") pattern_bytes_ += value.size();
     if (pattern_bytes_ > limits_.pattern_bytes) {
       return Refuse("too long patterns", std::to_string(limits_.pattern_bytes) + " bytes");
@@ -60,6 +75,11 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
  private:
   struct Level {
     bool is_choices = false;  // an array whose members are alternatives
+    bool is_types = false;    // the array under "type"
+    bool is_integer = false;  // an object whose type is or may be integer
+    // Of such an object:
+    std::int64_t low = INT64_MIN, high = INT64_MAX;
+    std::string large_bound;  // the key of one that no int64 can be
     int n_keys = 0;
   };
 
@@ -83,6 +103,42 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
     return Refuse("too high lengths",
                   std::to_string(static_cast<int>(limits_.repetitions)) + " together");
   }
+  // As llama.cpp reads the bounds of an integer (common/json-schema.cpp). `whole`: the value, where
+  // it is an int64.
+  void NoteBound(std::optional<std::int64_t> whole, double value) {
+    const bool is_low = key_ == "minimum" || key_ == "exclusiveMinimum";
+    if (!is_low && key_ != "maximum" && key_ != "exclusiveMaximum") return;
+    const bool is_exclusive = key_.starts_with("exclusive");
+    Level& level = levels_.back();
+    if (!whole && std::abs(value) < kTwoTo63)
+      whole =
+          static_cast<std::int64_t>(is_low == is_exclusive ? std::floor(value) : std::ceil(value));
+    if (!whole || (is_exclusive && *whole == (is_low ? INT64_MAX : INT64_MIN))) {
+      level.large_bound = key_;
+    } else if (is_low) {
+      level.low = std::max(level.low, *whole + (is_exclusive ? 1 : 0));
+    } else {
+      level.high = std::min(level.high, *whole - (is_exclusive ? 1 : 0));
+    }
+  }
+  // Bounds of an integer from which llama.cpp makes no grammar, or one that nothing fits.
+  bool CheckBounds(const Level& level) {
+    std::string what;
+    if (!level.large_bound.empty()) {
+      what = "a " + level.large_bound +
+             " that does not fit into 64 bits: leave it out, or make the type \"number\"";
+    } else if (level.low > level.high) {
+      what = "a minimum above its maximum";
+    } else if (level.high == INT64_MAX &&
+               (level.low >= kMostOpenBound || level.low == -INT64_MAX)) {
+      what = "a minimum of more than 15 digits and no maximum: give both";
+    } else if (level.low == INT64_MIN && level.high <= -kMostOpenBound) {
+      what = "a maximum of more than 15 digits below 0 and no minimum: give both";
+    }
+    if (what.empty()) return true;
+    error_ = Error{Code::kInvalidArgument, "the JSON schema in format has an integer with " + what};
+    return false;
+  }
   bool Open(bool is_array) {
     if (!Value()) return false;
     if (static_cast<int>(levels_.size()) >= limits_.depth) {
@@ -90,11 +146,15 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
     }
     const bool is_choices =
         is_array && (key_ == "enum" || key_ == "anyOf" || key_ == "oneOf" || key_ == "allOf");
-    levels_.push_back({is_choices, 0});
+    Level level;
+    level.is_choices = is_choices;
+    level.is_types = is_array && key_ == "type";
+    levels_.push_back(std::move(level));
     key_.clear();
     return true;
   }
   bool Close() {
+    if (levels_.back().is_integer && !CheckBounds(levels_.back())) return false;
     levels_.pop_back();
     key_.clear();
     return true;

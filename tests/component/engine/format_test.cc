@@ -77,6 +77,60 @@ TEST(EngineFormat, RefusesBombsByTheirLimits) {
   EXPECT_EQ(CheckSchema(Nested(5'000)).error().code, Code::kInvalidArgument);
 }
 
+TEST(EngineFormat, RefusesBoundsThatNoIntegerHas) {
+  const std::string digits = "1000000000000000000000000000000";
+  for (const std::string key : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}) {
+    for (const std::string& bound : {digits, "-" + digits, std::string("9223372036854775808"),
+                                     std::string("18446744073709551616"), std::string("1e300")}) {
+      const std::string with = "\"" + key + "\":" + bound;
+      for (const std::string& schema :
+           {R"({"type":"integer",)" + with + "}", "{" + with + R"(,"type":["null","integer"]})",
+            R"({"properties":{"minimum":{"type":"integer",)" + with + "}}}"}) {
+        const Status checked = CheckSchema(schema);
+        ASSERT_FALSE(checked) << schema;
+        EXPECT_EQ(checked.error().code, Code::kInvalidArgument);
+        EXPECT_THAT(checked.error().message, HasSubstr(key)) << schema;
+        EXPECT_THAT(checked.error().message, HasSubstr("does not fit into 64 bits")) << schema;
+      }
+      EXPECT_TRUE(CheckSchema(R"({"type":"number",)" + with + "}")) << key;
+    }
+  }
+}
+
+TEST(EngineFormat, TakesBoundsAtTheEdgesOfInt64) {
+  Bench bench(EndlessModel());
+  for (const std::string bounds :
+       {R"("minimum":-9223372036854775808,"maximum":9223372036854775807)",
+        R"("minimum":9223372036854775806,"maximum":9223372036854775806)",
+        R"("minimum":-9223372036854775807,"maximum":9223372036854775806)",
+        R"("exclusiveMinimum":9223372036854775804,"exclusiveMaximum":9223372036854775806)",
+        R"("minimum":999999999999999)", R"("maximum":-999999999999999)",
+        R"("minimum":519999999999999)", R"("minimum":-9223372036854775806)",
+        R"("maximum":9223372036854775806)", R"("minimum":-0.5,"maximum":1e18)",
+        R"("minimum":5,"maximum":5)"}) {
+    const std::string schema = R"({"type":"integer",)" + bounds + "}";
+    ASSERT_TRUE(CheckSchema(schema)) << CheckSchema(schema).error().message;
+    const Story story = bench.Run(Formatted(schema, 3));
+    EXPECT_TRUE(story.IsFinished()) << schema << ": " << story.error().message;
+  }
+}
+
+TEST(EngineFormat, RefusesBoundsThatLeaveNoIntegerOrNoGrammar) {
+  Bench bench(EndlessModel());
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"("minimum":5,"maximum":1)", "a minimum above its maximum"},
+      {R"("exclusiveMinimum":4.5,"exclusiveMaximum":5)", "a minimum above its maximum"},
+      {R"("minimum":1000000000000000)", "a minimum of more than 15 digits and no maximum"},
+      {R"("minimum":-9223372036854775807)", "a minimum of more than 15 digits and no maximum"},
+      {R"("maximum":-1000000000000000)", "a maximum of more than 15 digits below 0"}};
+  for (const auto& [bounds, why] : cases) {
+    const Story story = bench.Run(Formatted(R"({"type":"integer",)" + bounds + "}"));
+    EXPECT_EQ(story.error().code, Code::kInvalidArgument) << bounds;
+    EXPECT_THAT(story.error().message, HasSubstr(why)) << bounds;
+  }
+  EXPECT_TRUE(CheckSchema(R"({"type":"number","minimum":5,"maximum":1})")) << "is not looked at";
+}
+
 TEST(EngineFormat, CompilesWhatIsAtTheLimits) {
   Bench bench(EndlessModel());
   const SchemaLimits limits;
