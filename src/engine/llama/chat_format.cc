@@ -115,35 +115,64 @@ std::string AnswerOrCall(const common_chat_params& answer, const CallGrammar& ca
   return grammar + "root ::= answer-root | " + head + "blank calls-" + calls.start + "\n";
 }
 
-// A call as Ollama's generic parser finds it, for a prompt that a Go template renders.
-Result<std::string> GenericCallGrammar(const FormatRequest& request) {
+// What calls begin with in templates that tell the model how to write them, in words, and do not
+// write any themselves: nothing that llama.cpp could compare. Granite 3 is one.
+constexpr std::string_view kMarksInWords[] = {"<|tool_call|>", "<tool_call>", "[TOOL_CALLS]"};
+
+std::string_view MarkInWords(std::string_view jinja) {
+  for (const std::string_view mark : kMarksInWords) {
+    if (jinja.find(mark) != std::string_view::npos) return mark;
+  }
+  return {};
+}
+
+// Such templates drop the calls of earlier turns: they become text, as the model wrote them.
+void WriteCalls(std::string_view mark, std::vector<common_chat_msg>* messages) {
+  for (common_chat_msg& message : *messages) {
+    if (message.tool_calls.empty()) continue;
+    std::string list;
+    for (const common_chat_tool_call& call : message.tool_calls) {
+      list += list.empty() ? "[" : ", ";
+      list += R"({"name": )" + Quoted(call.name) + R"(, "arguments": )" + call.arguments + "}";
+    }
+    message.content += std::string(mark) + list + "]";
+    message.tool_calls.clear();
+  }
+}
+
+// A call as Ollama's generic parser finds it, behind its mark; empty: there are no tools.
+Result<CallGrammar> MarkedCalls(const FormatRequest& request, const std::string& tool_mark) {
   common_json names = common_json::array();
   for (const common_chat_tool& tool : ParseTools(request.tools_json)) names.push_back(tool.name);
-  if (names.empty()) return std::string();
+  if (names.empty()) return CallGrammar();
   const std::string name = R"({"enum":)" + names.dump() + "}";
   const auto call = [&name](std::string_view key) {
     return R"({"type":"object","properties":{"name":)" + name + ",\"" + std::string(key) +
            R"(":{"type":"object"}},"required":["name",")" + std::string(key) + "\"]}";
   };
-  return SchemaGrammar(R"({"anyOf":[)" + call("arguments") + "," + call("parameters") + "]}");
+  CORRAL_TRY(const std::string rules,
+             SchemaGrammar(R"({"anyOf":[)" + call("arguments") + "," + call("parameters") + "]}"));
+  // A tag may stand in front of one call or of a list of them; a bare mark is part of the JSON.
+  std::string mark = GrammarLiteral(tool_mark) + " blank ";
+  if (tool_mark == "{") {
+    mark.clear();
+  } else if (tool_mark != "[") {
+    mark += "\"[\"? blank ";
+  }
+  return CallGrammar{WithPrefix(rules, "call-") +
+                         "\nblank ::= [ \\t\\n]{0,20}\nany ::= [^\\x00]*\nmarked ::= " + mark +
+                         "call-root any\n",
+                     "marked"};
 }
 
 Result<FormatReply> FormatSchema(const FormatRequest& request) {
   FormatReply reply;
   CORRAL_TRY(std::string grammar, SchemaGrammar(request.schema));
-  CORRAL_TRY(const std::string call, request.tool_mark.empty() ? Result<std::string>(std::string())
-                                                               : GenericCallGrammar(request));
-  if (!call.empty()) {
-    // A tag may stand in front of one call or of a list of them; a bare mark is part of the JSON.
-    std::string mark = GrammarLiteral(request.tool_mark) + " blank ";
-    if (request.tool_mark == "{") {
-      mark.clear();
-    } else if (request.tool_mark != "[") {
-      mark += "\"[\"? blank ";
-    }
-    grammar = WithPrefix(grammar, "schema-") + "\n" + WithPrefix(call, "call-") + "\n" +
-              "blank ::= [ \\t\\n]{0,20}\nany ::= [^\\x00]*\n" + "root ::= schema-root | " + mark +
-              "call-root any\n";
+  if (!request.tool_mark.empty()) {
+    CORRAL_TRY(const CallGrammar calls, MarkedCalls(request, request.tool_mark));
+    if (!calls.start.empty())
+      grammar = WithPrefix(grammar, "schema-") + "\n" + calls.rules + "root ::= schema-root | " +
+                calls.start + "\n";
   }
   reply.grammar =
       AfterThinking(grammar, request.think_open, request.think_close, request.is_thinking);
@@ -230,6 +259,13 @@ struct Formatter::Templates {
     return common_chat_templates_apply(Find(request.jinja, request.bos, request.eos), inputs);
   }
 
+  // Whether llama.cpp can see in the template how calls are written.
+  bool KnowsCalls(const FormatRequest& request) {
+    const auto caps = common_chat_templates_get_caps(Find(request.jinja, request.bos, request.eos));
+    const auto found = caps.find("supports_tool_calls");
+    return found == caps.end() || found->second;
+  }
+
   // Where no schema is asked for: free text, or calls.
   void AddParser(const common_chat_params& like, bool has_tools, FormatReply* reply) {
     if (has_tools || like.supports_thinking || !like.preserved_tokens.empty())
@@ -251,6 +287,11 @@ struct Formatter::Templates {
   // grammar for what must hold a call: in the other one a call may be nothing.
   CallGrammar CallRules(const FormatRequest& request, common_chat_templates_inputs inputs,
                         const FormatReply& reply) {
+    if (!reply.tool_mark.empty()) {
+      auto marked = MarkedCalls(request, reply.tool_mark);
+      if (!marked) throw std::invalid_argument(marked.error().message);
+      return *std::move(marked);
+    }
     inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
     const common_chat_params* like = Analyse(request, inputs, reply.generation_prompt);
     const std::string grammar = like ? like->grammar : Apply(request, inputs).grammar;
@@ -263,13 +304,19 @@ struct Formatter::Templates {
   FormatReply FormatChat(const FormatRequest& request) {
     common_chat_templates_inputs inputs = ToInputs(request);
     const bool has_tools = !inputs.tools.empty();
-    common_chat_params applied = Apply(request, inputs);
     FormatReply reply;
+    if (has_tools && !KnowsCalls(request)) reply.tool_mark = MarkInWords(request.jinja);
+    if (!reply.tool_mark.empty()) WriteCalls(reply.tool_mark, &inputs.messages);
+    common_chat_params applied = Apply(request, inputs);
     reply.prompt = std::move(applied.prompt);
     reply.generation_prompt = applied.generation_prompt;
     reply.is_continuation = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
     const common_chat_params* like = Analyse(request, inputs, reply.generation_prompt);
     AddParser(like ? *like : applied, has_tools, &reply);
+    if (!reply.tool_mark.empty()) {
+      reply.preserved.push_back(reply.tool_mark);
+      for (const common_chat_tool& tool : inputs.tools) reply.tool_names.push_back(tool.name);
+    }
     if (!request.schema.empty()) AddSchema(request, std::move(inputs), &reply);
     return reply;
   }

@@ -60,6 +60,9 @@ struct FormatReply {
   bool supports_thinking = false;
   std::string think_open;  // as the template has them; may be empty
   std::vector<std::string> think_closes;
+  // Calls in the answer that `parser` does not know: what one begins with, and the tools' names.
+  std::string tool_mark;
+  std::vector<std::string> tool_names;
 };
 
 // `format` of a request as a JSON Schema: "json" and {} are any object.

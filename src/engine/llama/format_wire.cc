@@ -74,6 +74,8 @@ FormatReply ReplyFrom(const Json& json) {
   reply.supports_thinking = json.at("supports_thinking");
   reply.think_open = json.at("think_open");
   reply.think_closes = json.at("think_closes").get<std::vector<std::string>>();
+  reply.tool_mark = json.at("tool_mark");
+  reply.tool_names = json.at("tool_names").get<std::vector<std::string>>();
   return reply;
 }
 
@@ -124,7 +126,9 @@ std::string EncodeReply(const Result<FormatReply>& result) {
                {"is_continuation", reply.is_continuation},
                {"supports_thinking", reply.supports_thinking},
                {"think_open", reply.think_open},
-               {"think_closes", reply.think_closes}});
+               {"think_closes", reply.think_closes},
+               {"tool_mark", reply.tool_mark},
+               {"tool_names", reply.tool_names}});
 }
 
 Result<FormatReply> DecodeReply(const std::string& bytes) {

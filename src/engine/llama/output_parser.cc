@@ -157,45 +157,67 @@ class OutputParser::MarkReader final : public OutputParser::Reader {
   explicit MarkReader(const OutputSyntax& syntax) {
     if (!syntax.think_open.empty() && !syntax.think_close.empty())
       splitter_.emplace(syntax.think_open, syntax.think_close, syntax.is_thinking);
-    if (!syntax.tool_mark.empty()) finder_.emplace(syntax.tool_mark, syntax.tool_names);
   }
 
   void Add(std::string_view text, Piece* piece) override {
     if (splitter_) {
       Take(splitter_->Add(text), piece);
     } else {
-      TakeText(text, piece);
+      piece->text += text;
     }
   }
   void Finish(Piece* piece) override {
     if (splitter_) Take(splitter_->Finish(), piece);
-    if (finder_) finder_->Finish(piece);
   }
 
  private:
-  void Take(const ThinkSplitter::Parts& parts, Piece* piece) {
+  static void Take(const ThinkSplitter::Parts& parts, Piece* piece) {
     piece->thinking += parts.thinking;
-    if (!parts.text.empty()) TakeText(parts.text, piece);
-  }
-  void TakeText(std::string_view text, Piece* piece) {
-    if (finder_) {
-      finder_->Add(text, piece);
-    } else {
-      piece->text += text;
-    }
+    piece->text += parts.text;
   }
 
   std::optional<ThinkSplitter> splitter_;
-  std::optional<ToolFinder> finder_;
+};
+
+// Calls in what another reader takes for the answer.
+class OutputParser::CallReader final : public OutputParser::Reader {
+ public:
+  CallReader(std::unique_ptr<Reader> answers, const OutputSyntax& syntax)
+      : answers_(std::move(answers)), finder_(syntax.tool_mark, syntax.tool_names) {}
+
+  void Add(std::string_view text, Piece* piece) override {
+    Piece read;
+    answers_->Add(text, &read);
+    Take(read, piece);
+  }
+  void Finish(Piece* piece) override {
+    Piece read;
+    answers_->Finish(&read);
+    Take(read, piece);
+    finder_.Finish(piece);
+  }
+
+ private:
+  void Take(const Piece& read, Piece* piece) {
+    piece->thinking += read.thinking;
+    piece->tool_calls.insert(piece->tool_calls.end(), read.tool_calls.begin(),
+                             read.tool_calls.end());
+    if (!read.text.empty()) finder_.Add(read.text, piece);
+  }
+
+  const std::unique_ptr<Reader> answers_;
+  ToolFinder finder_;
 };
 
 OutputParser::OutputParser(std::shared_ptr<const OutputSyntax> syntax) {
   if (!syntax) return;
   if (syntax->parser) {
-    reader_ = std::make_unique<TemplateReader>(std::move(syntax));
+    reader_ = std::make_unique<TemplateReader>(syntax);
   } else {
     reader_ = std::make_unique<MarkReader>(*syntax);
   }
+  if (!syntax->tool_mark.empty())
+    reader_ = std::make_unique<CallReader>(std::move(reader_), *syntax);
 }
 
 OutputParser::~OutputParser() = default;

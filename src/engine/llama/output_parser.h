@@ -3,7 +3,8 @@
 // With the parser of a Jinja template: llama.cpp's common reads all text so far, and the difference
 // to the last reading goes out; a tool call goes out once it is whole. Half a call at the end, or
 // output that the parser refuses, is text: nothing is lost. With the marks of a Go template:
-// Ollama's generic parsers. Without: everything is text. One thread: the engine's.
+// Ollama's generic parsers; the one for calls also behind a Jinja template whose calls common does
+// not know. Without: everything is text. One thread: the engine's.
 #pragma once
 
 #include <memory>
@@ -28,6 +29,7 @@ class OutputParser {
   class Reader;
   class TemplateReader;
   class MarkReader;
+  class CallReader;
   std::unique_ptr<Reader> reader_;  // null: no syntax
 };
 

@@ -38,6 +38,8 @@ Result<std::shared_ptr<OutputSyntax>> MakeSyntax(const FormatReply& reply) {
   if (!reply.think_open.empty()) syntax->think_opens = {reply.think_open};
   syntax->think_closes = reply.think_closes;
   syntax->preserved = reply.preserved;
+  syntax->tool_mark = reply.tool_mark;
+  syntax->tool_names = reply.tool_names;
   return syntax;
 }
 

@@ -24,6 +24,7 @@ struct OutputSyntax {
   // Else by the marks of a Go template (Ollama's generic parsers). Empty: not looked for.
   std::string think_open, think_close;
   bool is_thinking = false;  // the prompt ends inside them
+  // Behind either: what a call begins with that `parser` does not know. Empty: not looked for.
   std::string tool_mark;
   std::vector<std::string> tool_names;
 

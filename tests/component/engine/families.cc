@@ -111,7 +111,10 @@ std::vector<Family> MakeFamilies() {
   }
   {
     Family& granite = add("Granite 3.3", "ibm-granite-granite-3.3-2B-Instruct.jinja");
-    granite.has_tools = false;  // the template says nothing of how calls are written
+    // The template says it in words; it writes no calls itself.
+    granite.call = R"(<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}])";
+    granite.two_calls = R"(<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}, )"
+                        R"({"name": "add", "arguments": {"a": 1, "b": 2}}])";
     granite.has_thinking = true;
     granite.thinking = "<think>why</think>";
   }

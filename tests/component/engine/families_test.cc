@@ -47,6 +47,34 @@ TEST(EngineFamilies, RenderToolsResultsAndThinking) {
   }
 }
 
+TEST(EngineFamilies, CallsOfEarlierTurnsStayWhereTheTemplateWritesNone) {
+  const Family& granite =
+      *std::find_if(Families().begin(), Families().end(),
+                    [](const Family& one) { return one.name == "Granite 3.3"; });
+  const auto reply =
+      Formatters().Run(RequestOf(granite, true, false), FormatProcesses::Limits(), {});
+  ASSERT_TRUE(reply) << reply.error().message;
+  EXPECT_THAT(reply->prompt,
+              HasSubstr(R"(<|tool_call|>[{"name": "get_weather", "arguments": {"city":"Rome"}}])"));
+  EXPECT_THAT(reply->preserved, ::testing::Contains("<|tool_call|>"))
+      << "a control token, which is not shown otherwise";
+}
+
+TEST(EngineFamilies, AFenceInAnAnswerStays) {
+  for (const Family& family : Families()) {
+    if (family.begins_inside && family.name != "DeepSeek V3.1" && family.name != "GLM 4.7")
+      continue;  // these always think
+    for (const bool with_tools : {false, true}) {
+      if (with_tools && !family.has_tools) continue;
+      const auto syntax = SyntaxOf(family, with_tools, false);
+      ASSERT_NE(syntax, nullptr);
+      const std::string answer = "```json\n{\"city\": \"Paris\"}\n```";
+      ExpectEverywhere(syntax, family.before_answer + answer, "", answer, {},
+                       std::string(family.name) + (with_tools ? " with tools" : ""));
+    }
+  }
+}
+
 TEST(EngineFamilies, HarmonyTakesALevel) {
   const Family& gpt = *std::find_if(Families().begin(), Families().end(),
                                     [](const Family& one) { return one.name == "gpt-oss"; });
