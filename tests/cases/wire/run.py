@@ -10,6 +10,7 @@ in README.md beside this file. Python's standard library only.
 import argparse
 import hashlib
 import http.client
+import itertools
 import json
 import math
 import os
@@ -55,7 +56,13 @@ class Case:
     def __init__(self, title, line):
         self.title = title
         self.line = line
+        self.each = []  # (variable, its values)
         self.exchanges = []
+
+    def rounds(self):
+        """The variables of each run of the case: every combination."""
+        names = [name for name, _ in self.each]
+        return [dict(zip(names, values)) for values in itertools.product(*(values for _, values in self.each))]
 
 
 FIXTURES = {
@@ -122,6 +129,11 @@ def parse(path):
             exchange, state = None, "request"
         elif state == "expect":
             exchange.expectations.append((number, line))
+        elif exchange is None and line.startswith("each "):
+            name, colon, values = line[len("each "):].partition(":")
+            if not colon or not values.split() or case.exchanges:
+                raise wrong("not `each NAME: VALUE ...` in front of a case's first request")
+            case.each.append((name.strip(), values.split()))
         elif exchange is None:
             exchange = Exchange(number)
             method, _, target = line.partition(" ")
@@ -489,18 +501,20 @@ def run_file(path, arguments):
     log = None
     try:
         for case in cases:
-            variables = dict(server.variables)
-            exchange = None
+            exchange, chosen = None, {}
             try:
-                for exchange in case.exchanges:
-                    run_exchange(server, exchange, variables)
+                for chosen in case.rounds():
+                    variables = {**server.variables, **chosen}
+                    for exchange in case.exchanges:
+                        run_exchange(server, exchange, variables)
                 passed += 1
                 if arguments.verbose:
                     print(f"ok   {Path(path).name}:{case.line} {case.title}")
             except (Failed, OSError, http.client.HTTPException, UnicodeDecodeError) as error:
                 failed += 1
                 log = server.tail()
-                print(f"FAIL {Path(path).name}:{exchange.line} {case.title}\n     {type(error).__name__}: {error}")
+                where = f"{exchange.line} {case.title}" + (f" {chosen}" if chosen else "")
+                print(f"FAIL {Path(path).name}:{where}\n     {type(error).__name__}: {error}")
     except BaseException:  # a mistake in the file
         server.stop()
         server.remove()

@@ -149,6 +149,14 @@ check last["n"] > 12
         for line, (_, expectation, why) in zip(lines, cases):
             self.assertIn(why, line, expectation)
 
+    def test_a_case_runs_for_every_combination_of_its_values(self):
+        self.assert_passes("== case\neach a: 1 [2] \"x\"\neach b: 3 4\nPOST /\n[${a},${b}]\n--> 200\n"
+                           "check last['echo'] == [json.loads(a), int(b)]\n")
+        self.assert_fails("== case\neach a: 1 2 3\nPOST /\n${a}\n--> 200\ncheck last['echo'] != 2\n", "{'a': '2'}")
+        for text in "== a\neach b\nGET /\n--> 200\n", "== a\neach b:\nGET /\n--> 200\n":
+            with self.subTest(text), self.assertRaisesRegex(ValueError, "not `each"):
+                self.toy.run(text)
+
     def test_a_wrong_status_fails(self):
         self.assert_fails("== case\nGET /nope\n--> 200\n", "status 404")
 

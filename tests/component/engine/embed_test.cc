@@ -1,7 +1,13 @@
 // Embeddings of a generating model (mean of its tokens) and of an encoder.
 #include <gmock/gmock.h>
+#include <llama.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
+#include <functional>
+#include <map>
 
 #include "bench.h"
 #include "support/tiny_models/tiny_models.h"
@@ -28,6 +34,144 @@ Embeddings Embed(Bench& bench, std::vector<std::string> texts) {
   EXPECT_TRUE(std::holds_alternative<Embeddings>(story.last)) << story.error().message;
   return std::holds_alternative<Embeddings>(story.last) ? std::get<Embeddings>(story.last)
                                                         : Embeddings{};
+}
+
+// llama.cpp with nothing of ours around it.
+class Plain {
+ public:
+  Plain(const std::string& bytes, enum llama_pooling_type pooling) {
+    const int fd = ::memfd_create("model", MFD_CLOEXEC);
+    EXPECT_EQ(::write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    std::FILE* file = ::fdopen(fd, "rb");
+    std::rewind(file);
+    model_ = llama_model_load_from_file_ptr(file, llama_model_default_params());
+    std::fclose(file);
+    llama_context_params params = llama_context_default_params();
+    params.n_ctx = params.n_batch = params.n_ubatch = 128;
+    params.n_threads = params.n_threads_batch = 1;
+    params.embeddings = true;
+    params.pooling_type = pooling;
+    context_ = model_ != nullptr ? llama_init_from_model(model_, params) : nullptr;
+    EXPECT_NE(context_, nullptr);
+  }
+  ~Plain() {
+    llama_free(context_);
+    llama_model_free(model_);
+  }
+  Plain(const Plain&) = delete;
+  Plain& operator=(const Plain&) = delete;
+
+  std::vector<Token> Tokenize(const std::string& text, bool add_special) const {
+    std::vector<Token> tokens(text.size() + 8);
+    tokens.resize(static_cast<std::size_t>(
+        std::max(0, llama_tokenize(llama_model_get_vocab(model_), text.data(),
+                                   static_cast<std::int32_t>(text.size()), tokens.data(),
+                                   static_cast<std::int32_t>(tokens.size()), add_special, false))));
+    return tokens;
+  }
+  // The vector of each token; only without pooling.
+  std::vector<std::vector<float>> TokenVectors(const std::string& text) {
+    const std::vector<Token> tokens = Tokenize(text, true);
+    Decode(tokens);
+    std::vector<std::vector<float>> vectors;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      const float* vector = llama_get_embeddings_ith(context_, static_cast<std::int32_t>(i));
+      vectors.emplace_back(vector, vector + llama_model_n_embd_out(model_));
+    }
+    return vectors;
+  }
+  // What pooling leaves of a whole sequence; only with it.
+  double Score(const std::vector<Token>& tokens) {
+    Decode(tokens);
+    return static_cast<double>(llama_get_embeddings_seq(context_, 0)[0]);
+  }
+
+ private:
+  void Decode(const std::vector<Token>& tokens) {
+    if (llama_memory_t memory = llama_get_memory(context_)) llama_memory_clear(memory, true);
+    llama_batch batch = llama_batch_init(static_cast<std::int32_t>(tokens.size()), 0, 1);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      batch.token[i] = tokens[i];
+      batch.pos[i] = static_cast<llama_pos>(i);
+      batch.n_seq_id[i] = 1;
+      batch.seq_id[i][0] = 0;
+      batch.logits[i] = 1;
+    }
+    batch.n_tokens = static_cast<std::int32_t>(tokens.size());
+    EXPECT_EQ(llama_decode(context_, batch), 0);
+    llama_batch_free(batch);
+  }
+
+  llama_model* model_ = nullptr;
+  llama_context* context_ = nullptr;
+};
+
+std::vector<float> UnitMean(const std::vector<std::vector<float>>& vectors) {
+  std::vector<float> mean(vectors.at(0).size());
+  for (const auto& vector : vectors) {
+    for (std::size_t k = 0; k < mean.size(); ++k) mean[k] += vector[k];
+  }
+  const double length = std::sqrt(Dot(mean, mean));
+  for (float& x : mean) x = static_cast<float>(static_cast<double>(x) / length);
+  return mean;
+}
+
+// Arithmetic of the token vectors of plain llama.cpp, for an encoder and a causal model whose GGUF
+// names the pooling type.
+TEST(EngineEmbed, PoolsAsTheModelSays) {
+  const auto causal = [](std::uint32_t type) {
+    gguf::Writer writer = corral::testing::TinyLlama({.is_endless = true});
+    writer.SetUint32("llama.pooling_type", type);
+    return writer.Bytes();
+  };
+  const auto encoder = [](std::uint32_t type) { return corral::testing::TinyBert(type).Bytes(); };
+  const std::string text = "hello world about the many other sky";
+  for (const std::function<std::string(std::uint32_t)>& make :
+       {std::function<std::string(std::uint32_t)>(causal),
+        std::function<std::string(std::uint32_t)>(encoder)}) {
+    const auto vectors = Plain(make(0), LLAMA_POOLING_TYPE_NONE).TokenVectors(text);
+    ASSERT_GT(vectors.size(), 3U);
+    // A model without pooling still has one vector a text: the mean.
+    const std::map<std::uint32_t, std::vector<float>> expected = {{0, UnitMean(vectors)},
+                                                                  {1, UnitMean(vectors)},
+                                                                  {2, UnitMean({vectors.front()})},
+                                                                  {3, UnitMean({vectors.back()})}};
+    EXPECT_LT(Dot(expected.at(1), expected.at(2)), 0.99) << "else the test could not fail";
+    EXPECT_LT(Dot(expected.at(1), expected.at(3)), 0.99);
+    EXPECT_LT(Dot(expected.at(2), expected.at(3)), 0.99);
+    for (const auto& [type, vector] : expected) {
+      Bench bench(make(type));
+      const Embeddings embeddings = Embed(bench, {"the sky", text});
+      ASSERT_EQ(embeddings.vectors.size(), 2U) << type;
+      ASSERT_EQ(embeddings.vectors[1].size(), vector.size()) << type;
+      EXPECT_GT(Dot(embeddings.vectors[1], vector), 0.9999) << type;
+      EXPECT_TRUE(bench.engine().facts().is_embedding);
+    }
+  }
+}
+
+TEST(EngineEmbed, ScoresPairsAsRankPoolingDoes) {
+  const std::string bytes = corral::testing::TinyReranker().Bytes();
+  Bench bench(bytes);
+  Plain plain(bytes, LLAMA_POOLING_TYPE_RANK);
+  const std::string query = "about the sky";
+  const std::vector<std::string> documents = {"hello world", "the sky", "many other"};
+  EmbedJob job;
+  job.rerank_query = query;
+  job.texts = documents;
+  const Story story = bench.Wait(bench.Submit(job));
+  ASSERT_TRUE(std::holds_alternative<Embeddings>(story.last)) << story.error().message;
+  const auto& scores = std::get<Embeddings>(story.last).vectors;
+  ASSERT_EQ(scores.size(), documents.size());
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    // [CLS] query [SEP] document, as llama.cpp's server makes a pair of this vocabulary.
+    std::vector<Token> pair = plain.Tokenize(query, true);
+    const std::vector<Token> document = plain.Tokenize(documents[i], false);
+    pair.insert(pair.end(), document.begin(), document.end());
+    ASSERT_EQ(scores[i].size(), 1U);
+    EXPECT_NEAR(static_cast<double>(scores[i][0]), 1 / (1 + std::exp(-plain.Score(pair))), 1e-4);
+  }
+  EXPECT_NE(scores[0], scores[1]);
 }
 
 TEST(EngineEmbed, GivesAGeneratingModelsUnitVectors) {

@@ -144,46 +144,139 @@ TEST(EngineOptions, ManyDrySequenceBreakersAreRefused) {
   EXPECT_TRUE(bench.Run(job).IsFinished());
 }
 
-TEST(EngineOptions, SamplersHaveAnEffect) {
+using Change = std::function<void(SamplingOptions&)>;
+
+std::string TextWith(Bench& bench, const Change& change) {
+  GenerateJob job = Greedy("the world and the world and the", 24);
+  change(job.sampling);
+  const Story story = bench.Run(job);
+  EXPECT_TRUE(story.IsFinished()) << story.error().message;
+  return story.text;
+}
+
+void Warm(SamplingOptions& s) {
+  s.temperature = 1.5F;
+  s.seed = 7;
+}
+
+TEST(EngineOptions, PenaltiesChangeTheBestToken) {
   Bench bench(EndlessModel());
-  const auto text_with = [&bench](const std::function<void(SamplingOptions&)>& set) {
-    GenerateJob job = Greedy("the world and the world and the", 24);
-    set(job.sampling);
-    const Story story = bench.Run(job);
-    EXPECT_TRUE(story.IsFinished()) << story.error().message;
-    return story.text;
+  const std::string plain = TextWith(bench, [](SamplingOptions&) {});
+  const std::vector<std::pair<std::string_view, Change>> changes = {
+      {"dry",
+       [](SamplingOptions& s) {
+         s.dry_multiplier = 50;
+         s.dry_allowed_length = 0;
+         s.dry_penalty_last_n = -1;
+         s.dry_sequence_breakers = {};
+       }},
+      {"xtc",
+       [](SamplingOptions& s) {
+         s.xtc_probability = 1;
+         s.xtc_threshold = 0.0001F;
+         s.seed = 1;
+       }},
+      {"presence_penalty", [](SamplingOptions& s) { s.presence_penalty = 50; }},
+      {"frequency_penalty", [](SamplingOptions& s) { s.frequency_penalty = 50; }},
+      {"repeat_penalty", [](SamplingOptions& s) { s.repeat_penalty = 100; }}};
+  for (const auto& [what, change] : changes) EXPECT_NE(TextWith(bench, change), plain) << what;
+  EXPECT_EQ(TextWith(bench,
+                     [](SamplingOptions& s) {
+                       s.repeat_penalty = 100;
+                       s.repeat_last_n = 0;
+                     }),
+            plain)
+      << "no look back, no penalty";
+}
+
+TEST(EngineOptions, ANarrowChoiceIsTheBestTokenHoweverWarm) {
+  Bench bench(EndlessModel());
+  const std::string plain = TextWith(bench, [](SamplingOptions&) {});
+  ASSERT_NE(TextWith(bench, Warm), plain);
+  const std::vector<std::pair<std::string_view, Change>> changes = {
+      {"top_k", [](SamplingOptions& s) { s.top_k = 1; }},
+      {"top_p", [](SamplingOptions& s) { s.top_p = 1e-6F; }},
+      {"min_p", [](SamplingOptions& s) { s.min_p = 1; }},
+      {"top_n_sigma", [](SamplingOptions& s) { s.top_n_sigma = 1e-6F; }},
+      {"mirostat 1",
+       [](SamplingOptions& s) {
+         s.mirostat = 1;
+         s.mirostat_tau = 0;
+         s.mirostat_eta = 0;
+       }},
+      {"mirostat 2",
+       [](SamplingOptions& s) {
+         s.mirostat = 2;
+         s.mirostat_tau = 0;
+         s.mirostat_eta = 0;
+       }},
   };
-  const std::string plain = text_with([](SamplingOptions&) {});
-  EXPECT_NE(plain, text_with([](SamplingOptions& s) {
-              s.dry_multiplier = 50;
-              s.dry_allowed_length = 0;
-              s.dry_penalty_last_n = -1;
-              s.dry_sequence_breakers = {};
-            }));
-  EXPECT_NE(plain, text_with([](SamplingOptions& s) {
-              s.xtc_probability = 1;
-              s.xtc_threshold = 0.0001F;
-              s.seed = 1;
-            }));
-  EXPECT_NE(plain, text_with([](SamplingOptions& s) { s.presence_penalty = 50; }));
-  const auto warm = [](SamplingOptions& s) {
-    s.temperature = 1.5F;
-    s.seed = 7;
+  for (const auto& [what, change] : changes) {
+    EXPECT_EQ(TextWith(bench,
+                       [&change = change](SamplingOptions& s) {
+                         Warm(s);
+                         change(s);
+                       }),
+              plain)
+        << what;
+  }
+}
+
+TEST(EngineOptions, OthersShapeTheChoice) {
+  Bench bench(EndlessModel());
+  const std::string warm = TextWith(bench, Warm);
+  const std::vector<std::pair<std::string_view, Change>> changes = {
+      {"mirostat 1",
+       [](SamplingOptions& s) {
+         s.mirostat = 1;
+         s.mirostat_tau = 1;
+       }},
+      {"mirostat 2",
+       [](SamplingOptions& s) {
+         s.mirostat = 2;
+         s.mirostat_tau = 1;
+       }},
+      {"top_n_sigma", [](SamplingOptions& s) { s.top_n_sigma = 0.1F; }},
+      {"dynatemp_range", [](SamplingOptions& s) { s.dynatemp_range = 1.5F; }},
+      {"min_p", [](SamplingOptions& s) { s.min_p = 0.5F; }},
+      {"typical_p", [](SamplingOptions& s) { s.typical_p = 0.2F; }}};
+  for (const auto& [what, change] : changes) {
+    EXPECT_NE(TextWith(bench,
+                       [&change = change](SamplingOptions& s) {
+                         Warm(s);
+                         change(s);
+                       }),
+              warm)
+        << what;
+  }
+}
+
+// The one token of the most typical surprise is left: the seed has nothing to choose from.
+TEST(EngineOptions, TheLeastTypicalPLeavesOneToken) {
+  Bench bench(EndlessModel());
+  const auto with = [&bench](float typical_p, std::int64_t seed) {
+    return TextWith(bench, [&](SamplingOptions& s) {
+      Warm(s);
+      s.seed = seed;
+      s.typical_p = typical_p;
+    });
   };
-  EXPECT_EQ(text_with(warm), text_with(warm)) << "the same seed";
-  EXPECT_NE(text_with(warm), text_with([&warm](SamplingOptions& s) {
-              warm(s);
-              s.mirostat = 2;
-              s.mirostat_tau = 1;
-            }));
-  EXPECT_NE(text_with(warm), text_with([&warm](SamplingOptions& s) {
-              warm(s);
-              s.top_n_sigma = 0.1F;
-            }));
-  EXPECT_EQ(plain, text_with([&warm](SamplingOptions& s) {
-              warm(s);
-              s.top_k = 1;
-            }));
+  EXPECT_NE(with(1, 1), with(1, 2));
+  EXPECT_EQ(with(1e-6F, 1), with(1e-6F, 2));
+}
+
+TEST(EngineOptions, ASeedDecidesAndNoneIsAnotherEachTime) {
+  Bench bench(EndlessModel());
+  const auto with = [&bench](std::int64_t seed) {
+    return TextWith(bench, [seed](SamplingOptions& s) {
+      s.temperature = 1.5F;
+      s.seed = seed;
+    });
+  };
+  EXPECT_EQ(with(1), with(1));
+  EXPECT_EQ(with(0), with(0));
+  EXPECT_NE(with(1), with(2));
+  EXPECT_NE(with(-1), with(-1));
 }
 
 }  // namespace

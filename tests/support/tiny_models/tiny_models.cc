@@ -151,7 +151,8 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
 
 namespace {
 
-gguf::Writer Bert(bool is_reranker) {
+gguf::Writer Bert(std::uint32_t pooling_type) {
+  const bool is_reranker = pooling_type == 4;
   constexpr std::uint64_t kWidth = 32, kHeads = 4, kHidden = 64, kBlocks = 2, kContext = 128;
   Vocabulary vocabulary;
   for (const std::string_view special : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
@@ -179,7 +180,7 @@ gguf::Writer Bert(bool is_reranker) {
   writer.SetUint32("bert.attention.head_count", kHeads);
   writer.SetFloat32("bert.attention.layer_norm_epsilon", 1e-12F);
   writer.SetBool("bert.attention.causal", false);
-  writer.SetUint32("bert.pooling_type", is_reranker ? 4 : 1);  // rank, mean
+  writer.SetUint32("bert.pooling_type", pooling_type);
   writer.SetString("tokenizer.ggml.model", "bert");
   writer.SetUint32("tokenizer.ggml.token_type_count", 2);
   writer.SetStrings("tokenizer.ggml.tokens", vocabulary.tokens);
@@ -228,7 +229,7 @@ gguf::Writer Bert(bool is_reranker) {
 
 }  // namespace
 
-gguf::Writer TinyBert() { return Bert(false); }
-gguf::Writer TinyReranker() { return Bert(true); }
+gguf::Writer TinyBert(std::uint32_t pooling_type) { return Bert(pooling_type); }
+gguf::Writer TinyReranker() { return Bert(4); }
 
 }  // namespace corral::testing
