@@ -16,6 +16,7 @@
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
+#define STBI_NO_PIC  // its reader takes a null pointer for the pixels of a cut file
 #include <stb/stb_image.h>
 #define MINIAUDIO_IMPLEMENTATION
 #define MA_API static
@@ -34,6 +35,8 @@ namespace {
 
 constexpr int kChannels = 3;
 constexpr std::size_t kFramesARead = 64 << 10;
+constexpr std::size_t kReadsAByte = 16;  // of a sound: each format is tried in turn
+constexpr std::size_t kSpareReads = 64 << 10;
 constexpr float kLoudest = 1e6F;  // full scale is 1
 
 // llama-server's words (tools/server/server-common.cpp), which Ollama hands on; then the reason.
@@ -116,12 +119,45 @@ Result<DecodedMedia> DecodePicture(std::string_view bytes, const DecodeLimits& l
   return picture;
 }
 
+// What miniaudio reads. It runs dry after several times its size: a WAV header may send the reader
+// back to what it has read, for ever.
+class SoundBytes {
+ public:
+  explicit SoundBytes(std::string_view bytes)
+      : bytes_(bytes), n_left_(kReadsAByte * bytes.size() + kSpareReads) {}
+
+  static ma_result Read(ma_decoder* decoder, void* out, std::size_t n_wanted, std::size_t* n_read) {
+    auto& self = *static_cast<SoundBytes*>(decoder->pUserData);
+    const std::size_t n = std::min({n_wanted, self.bytes_.size() - self.at_, self.n_left_});
+    if (n > 0) std::memcpy(out, self.bytes_.data() + self.at_, n);
+    self.at_ += n;
+    self.n_left_ -= n;
+    *n_read = n;
+    return n > 0 || n_wanted == 0 ? MA_SUCCESS : MA_AT_END;
+  }
+  static ma_result Seek(ma_decoder* decoder, ma_int64 offset, ma_seek_origin origin) {
+    auto& self = *static_cast<SoundBytes*>(decoder->pUserData);
+    const auto size = static_cast<ma_int64>(self.bytes_.size());
+    ma_int64 from = 0;
+    if (origin == ma_seek_origin_current) from = static_cast<ma_int64>(self.at_);
+    if (origin == ma_seek_origin_end) from = size;
+    self.at_ = static_cast<std::size_t>(std::clamp(offset, -from, size - from) + from);
+    return MA_SUCCESS;
+  }
+
+ private:
+  const std::string_view bytes_;
+  std::size_t at_ = 0;
+  std::size_t n_left_;
+};
+
 Result<DecodedMedia> DecodeSound(std::string_view bytes, int sample_rate,
                                  const DecodeLimits& limits) {
   const ma_decoder_config config =
       ma_decoder_config_init(ma_format_f32, 1, static_cast<ma_uint32>(sample_rate));
   ma_decoder decoder;
-  if (ma_decoder_init_memory(bytes.data(), bytes.size(), &config, &decoder) != MA_SUCCESS)
+  SoundBytes source(bytes);
+  if (ma_decoder_init(SoundBytes::Read, SoundBytes::Seek, &source, &config, &decoder) != MA_SUCCESS)
     return Bad("it is no sound that can be read");
   const std::unique_ptr<ma_decoder, void (*)(ma_decoder*)> owner(
       &decoder, [](ma_decoder* one) { ma_decoder_uninit(one); });

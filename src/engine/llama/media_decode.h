@@ -3,7 +3,7 @@
 // The bytes are a stranger's and the decoders (stb_image, miniaudio, libwebp) are C: this runs in a
 // process of its own (FormatProcesses::DecodeMedia), which a crash or a limit ends without harm.
 // Sizes are looked at before anything is decoded, so that a small file cannot ask for gigabytes.
-// Pure, any thread. Formats: JPEG, PNG, GIF (the first frame), BMP, PSD, PIC, PNM, HDR, TGA, WebP;
+// Pure, any thread. Formats: JPEG, PNG, GIF (the first frame), BMP, PSD, PNM, HDR, TGA, WebP;
 // WAV, MP3, FLAC.
 #pragma once
 
