@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "bench.h"
 #include "engine/llama/chat_templates.h"
@@ -58,6 +59,29 @@ TEST(EngineFamilies, CallsOfEarlierTurnsStayWhereTheTemplateWritesNone) {
               HasSubstr(R"(<|tool_call|>[{"name": "get_weather", "arguments": {"city":"Rome"}}])"));
   EXPECT_THAT(reply->preserved, ::testing::Contains("<|tool_call|>"))
       << "a control token, which is not shown otherwise";
+}
+
+// A mark is looked for only where llama.cpp sees no calls in the template.
+TEST(EngineFamilies, OnlyGranite3SaysInWordsHowToCall) {
+  std::vector<std::string> found;
+  int n_templates = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           std::filesystem::path(CORRAL_LLAMA_SOURCE) / "models" / "templates")) {
+    if (entry.path().extension() != ".jinja") continue;
+    FormatRequest request;
+    request.jinja = EmbeddedTemplate(entry.path().filename().string());
+    request.tools_json = kTools;
+    ChatMessage question;
+    question.role = "user";
+    question.content = "hello";
+    request.messages = {question};
+    const auto reply = Formatters().Run(request, FormatProcesses::Limits(), {});
+    if (!reply) continue;  // one that wants more than a question
+    ++n_templates;
+    if (!reply->tool_mark.empty()) found.push_back(entry.path().filename().string());
+  }
+  EXPECT_GT(n_templates, 40);
+  EXPECT_THAT(found, ::testing::ElementsAre("ibm-granite-granite-3.3-2B-Instruct.jinja"));
 }
 
 TEST(EngineFamilies, AFenceInAnAnswerStays) {
