@@ -4,38 +4,23 @@
 #include <bit>
 #include <cmath>
 #include <exception>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include "core/log.h"
+#include "engine/llama/batch.h"
 
 namespace corral::engine {
 namespace {
 
-constexpr int kEncoderBatch =
-    2048;  // tokens of a batch that llama.cpp pools: an encoder's at most, a reranker's at least
-constexpr int kCausalChunk =
-    128;  // every token is an output: the score buffer is this times the vocabulary
-constexpr int kMaxSequences = 16;          // texts of an encoder's batch
-constexpr std::size_t kFewestCells = 512;  // of a causal model's context
+constexpr std::size_t kPooledBatch = 2048;  // tokens of a batch that llama.cpp pools, at least
+constexpr int kCausalChunk = 128;           // every token is an output: a row of scores each
+constexpr std::size_t kFewestCells = 512;   // of a causal model's context
+constexpr int kMaxSequences = 16;           // texts of a batch
+constexpr std::size_t kBytesOfAWord = 64;
 constexpr std::size_t kSlackBytes =
     64 * 1024;  // the tokens before a cut are those of the whole text
-
-struct Batch {
-  explicit Batch(int n_tokens) : value(llama_batch_init(n_tokens, 0, 1)) {}
-  ~Batch() { llama_batch_free(value); }
-  Batch(const Batch&) = delete;
-  Batch& operator=(const Batch&) = delete;
-  void Add(Token token, std::size_t position, llama_seq_id sequence) {
-    const auto i = static_cast<std::size_t>(value.n_tokens++);
-    value.token[i] = token;
-    value.pos[i] = static_cast<llama_pos>(position);
-    value.n_seq_id[i] = 1;
-    value.seq_id[i][0] = sequence;
-    value.logits[i] = 1;
-  }
-  llama_batch value;
-};
 
 Status Normalize(std::vector<float>* vector, bool to_unit_length) {
   double square = 0;
@@ -61,8 +46,6 @@ Embedder::Embedder(const LoadedModel& model, const EngineConfig& config, Cores& 
       n_ctx_(std::max(1, model.n_ctx_train() > 0
                              ? std::min(config.options.num_ctx, model.n_ctx_train())
                              : config.options.num_ctx)),
-      n_batch_(model.is_encoder_only() ? std::min(n_ctx_, kEncoderBatch)
-                                       : std::min(n_ctx_, kCausalChunk)),
       thread_([this] { Run(); }) {}
 
 void Embedder::Stop() {
@@ -153,26 +136,21 @@ Status Embedder::MakeContext(std::size_t n_tokens) {
   params.embeddings = true;
   params.kv_unified = true;
   params.swa_full = true;
-  int n_batch = n_batch_;
+  // A text that is pooled inside never straddles two batches. Cells for the longest text so far,
+  // not for the longest possible one.
+  const std::size_t wanted =
+      std::bit_ceil(std::max(n_tokens, PoolsInside() ? kPooledBatch : kFewestCells));
+  n_cells_ = static_cast<int>(std::min(wanted, static_cast<std::size_t>(n_ctx_)));
+  int n_batch = n_cells_;
   if (PoolsInside()) {
-    // A text never straddles two batches.
-    const std::size_t wanted =
-        std::bit_ceil(std::max(n_tokens, static_cast<std::size_t>(kEncoderBatch)));
-    n_cells_ = model_.is_encoder_only()
-                   ? n_batch_
-                   : static_cast<int>(std::min(wanted, static_cast<std::size_t>(n_ctx_)));
-    n_batch = n_cells_;
-    params.n_seq_max = kMaxSequences;
     const bool is_known = model_.pooling() != PoolingType::kNone;
     params.pooling_type = is_known ? LLAMA_POOLING_TYPE_UNSPECIFIED : LLAMA_POOLING_TYPE_MEAN;
   } else {
-    // Cells for the longest text so far, not for the longest possible one.
-    const std::size_t wanted = std::bit_ceil(std::max(n_tokens, kFewestCells));
-    n_cells_ = static_cast<int>(std::min(wanted, static_cast<std::size_t>(n_ctx_)));
-    params.n_seq_max = 1;
+    n_batch = std::min(n_cells_, kCausalChunk);
     params.pooling_type = LLAMA_POOLING_TYPE_NONE;
   }
   params.n_ctx = static_cast<std::uint32_t>(n_cells_);
+  params.n_seq_max = static_cast<std::uint32_t>(std::min(MostSequences(), n_batch));
   params.n_batch = static_cast<std::uint32_t>(n_batch);
   params.n_ubatch = params.n_batch;
   try {
@@ -187,9 +165,12 @@ Status Embedder::MakeContext(std::size_t n_tokens) {
   return {};
 }
 
+int Embedder::MostSequences() const {
+  return PoolsInside() || model_.has_positional_cache() ? kMaxSequences : 1;
+}
+
 std::size_t Embedder::MostTokens(const EmbedJob& job) const {
-  return static_cast<std::size_t>(
-      std::max(0, std::min(job.num_ctx, model_.is_encoder_only() ? n_batch_ : n_ctx_)));
+  return static_cast<std::size_t>(std::clamp(job.num_ctx, 0, n_ctx_));
 }
 
 // Each text as tokens with the vocabulary's own BOS and EOS, cut at the end where it must be.
@@ -199,15 +180,16 @@ Result<std::vector<std::vector<Token>>> Embedder::TokenizeAll(const EmbedJob& jo
   std::vector<std::vector<Token>> texts;
   for (const std::string& text : job.texts) {
     if (stop.StopRequested()) return Fail(stop.ToError());
-    // What surely has too many tokens is not read to its end; its closing token is what the
-    // vocabulary adds.
-    const std::size_t enough =
-        (limit + 1) * std::max(model_.max_token_bytes(), std::size_t{1}) + kSlackBytes;
-    const bool is_huge = model_.max_token_bytes() > 0 && text.size() > enough;
-    CORRAL_TRY(
-        std::vector<Token> tokens,
-        model_.Tokenize(is_huge ? std::string_view(text).substr(0, enough) : std::string_view(text),
-                        true, false));
+    // What has too many tokens is not read to its end; its closing token is what the vocabulary
+    // adds. Where a token may stand for any number of bytes, the beginning is tried.
+    const std::size_t token_bytes =
+        model_.max_token_bytes() > 0 ? model_.max_token_bytes() : kBytesOfAWord;
+    const std::string_view begin =
+        std::string_view(text).substr(0, (limit + 1) * token_bytes + kSlackBytes);
+    CORRAL_TRY(std::vector<Token> tokens, model_.Tokenize(begin, true, false));
+    if (begin.size() < text.size() && tokens.size() <= limit) {
+      CORRAL_TRY(tokens, model_.Tokenize(text, true, false));
+    }
     if (tokens.size() > limit) {
       if (!job.truncate)
         return Fail(Code::kInvalidArgument, "the input length exceeds the context length");
@@ -293,7 +275,7 @@ Result<std::vector<std::vector<Token>>> Embedder::TokenizePairs(const EmbedJob& 
   return pairs;
 }
 
-Status Embedder::DecodeLocked(llama_batch& batch) {
+Status Embedder::Decode(const llama_batch& batch) {
   int code = -1;
   try {
     const bool has_changed_adapters = applied_.Apply(context_.get(), set_);
@@ -308,59 +290,76 @@ Status Embedder::DecodeLocked(llama_batch& batch) {
                     std::to_string(code));
   }
   n_evaluated_ += batch.n_tokens;
+  ++n_decodes_;
   return {};
 }
 
-Status Embedder::EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first,
-                             std::size_t last, std::vector<std::vector<float>>* vectors) {
+Status Embedder::PoolInside(std::span<const std::vector<Token>> texts,
+                            std::vector<std::vector<float>>* vectors) {
   Batch batch(n_cells_);
-  for (std::size_t i = first; i < last; ++i) {
+  for (std::size_t i = 0; i < texts.size(); ++i) {
     for (std::size_t k = 0; k < texts[i].size(); ++k)
-      batch.Add(texts[i][k], k, static_cast<llama_seq_id>(i - first));
+      batch.Add(texts[i][k], k, static_cast<llama_seq_id>(i), true);
   }
   if (llama_memory_t memory = llama_get_memory(context_.get())) llama_memory_clear(memory, true);
-  CORRAL_TRY_STATUS(DecodeLocked(batch.value));
+  CORRAL_TRY_STATUS(Decode(batch.value()));
   // A reranker with two labels has "yes" first, after a softmax.
   const auto n_embd = static_cast<std::size_t>(
       model_.pooling() == PoolingType::kRank ? 1 : llama_model_n_embd_out(model_.model()));
-  for (std::size_t i = first; i < last; ++i) {
-    const float* vector =
-        llama_get_embeddings_seq(context_.get(), static_cast<llama_seq_id>(i - first));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const float* vector = llama_get_embeddings_seq(context_.get(), static_cast<llama_seq_id>(i));
     if (vector == nullptr) return Fail(Code::kInternal, "the model gave no embedding");
     vectors->emplace_back(vector, vector + n_embd);
   }
   return {};
 }
 
-Result<std::vector<float>> Embedder::ReadCausal(const std::vector<Token>& text,
-                                                const StopToken& stop) {
-  const bool takes_first = model_.pooling() == PoolingType::kFirst;
-  const bool takes_last = model_.pooling() == PoolingType::kLast;
-
-  llama_memory_clear(llama_get_memory(context_.get()), true);
+Status Embedder::PoolHere(std::span<const std::vector<Token>> texts, const StopToken& stop,
+                          std::vector<std::vector<float>>* vectors) {
+  llama_memory_clear(llama_get_memory(context_.get()), !model_.has_positional_cache());
   const auto n_embd = static_cast<std::size_t>(llama_model_n_embd_out(model_.model()));
-  std::vector<double> sum(n_embd, 0.0);
-  std::size_t n_summed = 0;
-  for (std::size_t begin = 0; begin < text.size(); begin += static_cast<std::size_t>(n_batch_)) {
+  std::vector<std::vector<double>> sums(texts.size(), std::vector<double>(n_embd, 0.0));
+  const auto counts = [&](std::size_t text, std::size_t position) {
+    if (model_.pooling() == PoolingType::kFirst) return position == 0;
+    if (model_.pooling() == PoolingType::kLast) return position + 1 == texts[text].size();
+    return true;
+  };
+
+  Batch batch(static_cast<int>(llama_n_batch(context_.get())));
+  std::vector<std::size_t> text_of_row;  // of those that count; else texts.size()
+  const auto flush = [&]() -> Status {
     if (stop.StopRequested()) return Fail(stop.ToError());
     AnswerStopped();
-    const std::size_t end = std::min(text.size(), begin + static_cast<std::size_t>(n_batch_));
-    Batch batch(n_batch_);
-    for (std::size_t i = begin; i < end; ++i) batch.Add(text[i], i, 0);
-    CORRAL_TRY_STATUS(DecodeLocked(batch.value));
-    for (std::size_t i = begin; i < end; ++i) {
-      if ((takes_first && i != 0) || (takes_last && i + 1 != text.size())) continue;
+    CORRAL_TRY_STATUS(Decode(batch.value()));
+    for (std::size_t row = 0; row < text_of_row.size(); ++row) {
+      if (text_of_row[row] == texts.size()) continue;
       const float* vector =
-          llama_get_embeddings_ith(context_.get(), static_cast<std::int32_t>(i - begin));
+          llama_get_embeddings_ith(context_.get(), static_cast<std::int32_t>(row));
       if (vector == nullptr) return Fail(Code::kInternal, "the model gave no embedding");
+      std::vector<double>& sum = sums[text_of_row[row]];
       for (std::size_t k = 0; k < n_embd; ++k) sum[k] += static_cast<double>(vector[k]);
-      ++n_summed;
+    }
+    batch.Clear();
+    text_of_row.clear();
+    return {};
+  };
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    for (std::size_t k = 0; k < texts[i].size(); ++k) {
+      batch.Add(texts[i][k], k, static_cast<llama_seq_id>(i), true);
+      text_of_row.push_back(counts(i, k) ? i : texts.size());
+      if (batch.room() == 0) CORRAL_TRY_STATUS(flush());
     }
   }
-  std::vector<float> mean(n_embd);
-  for (std::size_t k = 0; k < n_embd; ++k)
-    mean[k] = static_cast<float>(sum[k] / static_cast<double>(std::max<std::size_t>(n_summed, 1)));
-  return mean;
+  if (batch.size() > 0) CORRAL_TRY_STATUS(flush());
+
+  const bool is_mean =
+      model_.pooling() != PoolingType::kFirst && model_.pooling() != PoolingType::kLast;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const auto n = static_cast<double>(is_mean ? texts[i].size() : 1);
+    std::vector<float>& vector = vectors->emplace_back(n_embd);
+    for (std::size_t k = 0; k < n_embd; ++k) vector[k] = static_cast<float>(sums[i][k] / n);
+  }
+  return {};
 }
 
 Result<Embeddings> Embedder::Embed(const EmbedJob& job, const AdapterFiles& files,
@@ -387,20 +386,16 @@ Result<Embeddings> Embedder::Embed(const EmbedJob& job, const AdapterFiles& file
   while (first < texts.size()) {
     if (stop.StopRequested()) return Fail(stop.ToError());
     AnswerStopped();
-    if (!PoolsInside()) {
-      CORRAL_TRY(std::vector<float> vector, ReadCausal(texts[first], stop));
-      result.vectors.push_back(std::move(vector));
-      ++first;
-      continue;
-    }
-    // As many whole texts as fit into one batch.
+    // As many whole texts as the context holds at once.
     std::size_t last = first;
     std::size_t n_tokens = 0;
-    while (last < texts.size() && last - first < kMaxSequences &&
+    while (last < texts.size() && last - first < static_cast<std::size_t>(MostSequences()) &&
            n_tokens + texts[last].size() <= static_cast<std::size_t>(n_cells_)) {
       n_tokens += texts[last++].size();
     }
-    CORRAL_TRY_STATUS(EncodeBatch(texts, first, last, &result.vectors));
+    const std::span<const std::vector<Token>> group(texts.data() + first, last - first);
+    CORRAL_TRY_STATUS(PoolsInside() ? PoolInside(group, &result.vectors)
+                                    : PoolHere(group, stop, &result.vectors));
     first = last;
   }
   for (std::vector<float>& vector : result.vectors) {

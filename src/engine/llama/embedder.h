@@ -1,11 +1,11 @@
 // Texts to vectors, and pairs of query and document to scores, on a thread and a context of its
 // own: they need another pooling than generation.
 //
-// The context is made on first use. An encoder (BERT) and a reranker pool inside llama.cpp, several
-// texts a batch, none across micro-batches. Any other causal model is read token by token and
-// pooled here, so a text may be as long as the context: by the GGUF's own pooling, or by the mean
-// for a model that was made for generating. Threads: Submit and Wake from any thread; the sink is
-// called on the embedder's thread.
+// The context is made on first use. Several texts share a batch. An encoder (BERT) and a reranker
+// pool inside llama.cpp, where no text lies across two micro-batches. Any other causal model is
+// read in chunks and pooled here, so a text may be as long as the context: by the GGUF's own
+// pooling, or by the mean for a model that was made for generating. Threads: Submit and Wake from
+// any thread; the sink is called on the embedder's thread.
 #pragma once
 
 #include <atomic>
@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <deque>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -39,6 +40,7 @@ class Embedder {
   void Wake();
   // Texts of prompt tokens evaluated so far.
   std::int64_t n_evaluated() const { return n_evaluated_; }
+  std::int64_t n_decodes() const { return n_decodes_; }  // calls of llama_decode
   std::int64_t n_waiting() const;
 
  private:
@@ -68,10 +70,14 @@ class Embedder {
                                                         const StopToken& stop) const;
   Result<std::vector<Token>> TokenizePair(const std::string& query, std::string_view document,
                                           std::size_t limit, bool truncate) const;
-  Status EncodeBatch(const std::vector<std::vector<Token>>& texts, std::size_t first,
-                     std::size_t last, std::vector<std::vector<float>>* vectors);
-  Result<std::vector<float>> ReadCausal(const std::vector<Token>& text, const StopToken& stop);
-  Status DecodeLocked(llama_batch& batch);
+  // Texts of a batch: recurrent state is paid for each.
+  int MostSequences() const;
+  // Of texts that the context holds at once; append a vector for each.
+  Status PoolInside(std::span<const std::vector<Token>> texts,
+                    std::vector<std::vector<float>>* vectors);
+  Status PoolHere(std::span<const std::vector<Token>> texts, const StopToken& stop,
+                  std::vector<std::vector<float>>* vectors);
+  Status Decode(const llama_batch& batch);
 
   const LoadedModel& model_;
   const EngineConfig& config_;
@@ -82,14 +88,13 @@ class Embedder {
   AdapterSetPtr set_;  // of the job
   int n_cells_ = 0;    // of context_
   const int n_ctx_;    // most tokens of a text, as loaded
-  const int n_batch_;  // tokens of a batch where pooling happens here
 
   mutable std::mutex mutex_;
   std::condition_variable event_;
   std::deque<Item> items_;    // guarded by mutex_
   bool is_woken_ = false;     // guarded by mutex_
   bool is_stopping_ = false;  // guarded by mutex_
-  std::atomic<std::int64_t> n_evaluated_{0};
+  std::atomic<std::int64_t> n_evaluated_{0}, n_decodes_{0};
 
   std::jthread thread_;
 };

@@ -168,6 +168,7 @@ class LlamaEngine final : public Engine {
     }
     if (embedder_) {
       counters.prompt_tokens_evaluated += embedder_->n_evaluated();
+      counters.decode_calls += embedder_->n_decodes();
       counters.jobs_waiting += embedder_->n_waiting();
     }
     return counters;

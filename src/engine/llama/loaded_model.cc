@@ -19,8 +19,8 @@
 namespace corral::engine {
 namespace {
 
-constexpr int kMostThreads = 512;                             // ggml's GGML_MAX_N_THREADS
-constexpr std::size_t kMostTextBytes = std::size_t{1} << 30;  // llama_tokenize counts in int32
+constexpr int kMostThreads = 512;                              // ggml's GGML_MAX_N_THREADS
+constexpr std::size_t kMostTextBytes = std::size_t{32} << 20;  // each takes some 30 bytes meanwhile
 
 std::mutex log_mutex;
 std::string last_error;  // guarded by log_mutex
@@ -217,7 +217,7 @@ std::int64_t LoadedModel::KvBytesPerToken() const {
 Result<std::vector<Token>> LoadedModel::Tokenize(std::string_view text, bool add_special,
                                                  bool parse_special) const {
   if (text.size() > kMostTextBytes)
-    return Fail(Code::kInvalidArgument, "the text is larger than 1 GiB");
+    return Fail(Code::kInvalidArgument, "the text is larger than 32 MiB");
   std::vector<Token> tokens(text.size() + 2);
   const auto tokenize = [&] {
     return llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()),

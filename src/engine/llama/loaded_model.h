@@ -62,7 +62,7 @@ class LoadedModel {
 
   // `add_special` adds BOS/EOS as the vocabulary says; control tokens in the text are recognised if
   // `parse_special`. Errors: kInvalidArgument (the vocabulary has no token for part of the text, or
-  // the text is larger than 1 GiB).
+  // the text is larger than 32 MiB, more than any context holds).
   Result<std::vector<Token>> Tokenize(std::string_view text, bool add_special,
                                       bool parse_special) const;
   // No token stands for more bytes of a text than this, so a longer text has more tokens than its

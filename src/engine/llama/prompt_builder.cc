@@ -80,8 +80,9 @@ std::string_view PromptBuilder::WithoutBos(std::string_view text) const {
   return text;
 }
 
-Result<std::vector<Token>> PromptBuilder::TokenizePrompt(std::string_view text) const {
-  return model_.Tokenize(WithoutBos(text), true, true);
+Result<std::vector<Token>> PromptBuilder::TokenizePrompt(std::string_view text,
+                                                         bool is_begin) const {
+  return model_.Tokenize(WithoutBos(text), is_begin, true);
 }
 
 // Without tokenising: no token stands for more than so many bytes.
@@ -101,8 +102,8 @@ Result<bool> PromptBuilder::Fits(const std::string& text, int n_ctx) const {
       n_tokens += kTokensOfImage;
       continue;
     }
-    CORRAL_TRY(const std::vector<Token> tokens,
-               is_first ? TokenizePrompt(part.text) : model_.Tokenize(part.text, false, true));
+    CORRAL_TRY(const std::vector<Token> tokens, is_first ? TokenizePrompt(part.text, true)
+                                                         : model_.Tokenize(part.text, false, true));
     n_tokens += tokens.size();
     is_first = false;
   }
@@ -127,12 +128,13 @@ std::vector<Token> PromptBuilder::CutPrompt(std::vector<Token> tokens, int n_ctx
   return tokens;
 }
 
-// A huge prompt that surely does not fit. Cut: only its two ends are tokenised, with slack, since
-// what a token is depends on the text around it. Refused: counted part by part, for the error's
-// text.
-Result<std::vector<Token>> PromptBuilder::TokenizeAndCut(std::string_view text, int n_ctx,
-                                                         const GenerateJob& job,
-                                                         const StopToken& stop) const {
+// A huge prompt that surely does not fit. To be cut: only its two ends are tokenised, with slack,
+// since what a token is depends on the text around it. Refused: counted part by part, for the
+// error's text.
+Result<std::vector<Token>> PromptBuilder::TokenizeHuge(std::string_view text, int n_ctx,
+                                                       const GenerateJob& job,
+                                                       const StopToken& stop) const {
+  const bool is_begin = job.prompt.context.empty();
   const std::size_t end_bytes =
       static_cast<std::size_t>(n_ctx) * model_.max_token_bytes() + kSlackBytes;
   if (!IsRefusedWhenTooLong(job)) {
@@ -140,10 +142,10 @@ Result<std::vector<Token>> PromptBuilder::TokenizeAndCut(std::string_view text, 
     if (text.size() > 2 * end_bytes) {
       const std::string_view head_text = text.substr(0, BoundaryBefore(text, end_bytes));
       const std::string_view tail_text = text.substr(BoundaryBefore(text, text.size() - end_bytes));
-      CORRAL_TRY(std::vector<Token> tokens, TokenizePrompt(head_text));
-      CORRAL_TRY(const std::vector<Token> tail, model_.Tokenize(tail_text, true, true));
+      CORRAL_TRY(std::vector<Token> tokens, TokenizePrompt(head_text, is_begin));
+      CORRAL_TRY(const std::vector<Token> tail, model_.Tokenize(tail_text, is_begin, true));
       tokens.insert(tokens.end(), tail.begin(), tail.end());
-      return CutPrompt(std::move(tokens), n_ctx, job.sampling.num_keep);
+      return tokens;  // still too many: Build cuts them
     }
   }
   std::vector<Token> tokens;
@@ -153,7 +155,7 @@ Result<std::vector<Token>> PromptBuilder::TokenizeAndCut(std::string_view text, 
         text.size() - begin <= kPartBytes ? text.size() : BoundaryBefore(text, begin + kPartBytes);
     const std::string_view part = text.substr(begin, end - begin);
     CORRAL_TRY(const std::vector<Token> more,
-               begin == 0 ? TokenizePrompt(part) : model_.Tokenize(part, false, true));
+               begin == 0 ? TokenizePrompt(part, is_begin) : model_.Tokenize(part, false, true));
     tokens.insert(tokens.end(), more.begin(), more.end());
     begin = end;
   }
@@ -246,9 +248,9 @@ Result<MediaPrompt> PromptBuilder::ReadMedia(const GenerateJob& job, std::string
 
 Result<std::vector<Token>> PromptBuilder::ReadText(const GenerateJob& job, std::string_view text,
                                                    int n_ctx, const StopToken& stop) const {
-  if (!job.prompt.context.empty()) return model_.Tokenize(text, false, true);
   const bool is_huge = text.size() > kHugePromptBytes && IsSurelyTooLong(text, n_ctx);
-  return is_huge ? TokenizeAndCut(text, n_ctx, job, stop) : TokenizePrompt(text);
+  return is_huge ? TokenizeHuge(text, n_ctx, job, stop)
+                 : TokenizePrompt(text, job.prompt.context.empty());
 }
 
 Result<PreparedPrompt> PromptBuilder::Build(const GenerateJob& job, int n_ctx,

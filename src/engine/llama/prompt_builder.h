@@ -75,12 +75,13 @@ class PromptBuilder {
   Result<std::vector<Token>> ReadText(const GenerateJob& job, std::string_view text, int n_ctx,
                                       const StopToken& stop) const;
   std::string_view WithoutBos(std::string_view text) const;
-  Result<std::vector<Token>> TokenizePrompt(std::string_view text) const;
+  // `is_begin`: nothing comes before it.
+  Result<std::vector<Token>> TokenizePrompt(std::string_view text, bool is_begin) const;
   Result<bool> Fits(const std::string& text, int n_ctx) const;
   bool IsSurelyTooLong(std::string_view text, int n_ctx) const;
   std::vector<Token> CutPrompt(std::vector<Token> tokens, int n_ctx, int num_keep) const;
-  Result<std::vector<Token>> TokenizeAndCut(std::string_view text, int n_ctx,
-                                            const GenerateJob& job, const StopToken& stop) const;
+  Result<std::vector<Token>> TokenizeHuge(std::string_view text, int n_ctx, const GenerateJob& job,
+                                          const StopToken& stop) const;
   int TokensToKeep(int n_ctx, int num_keep) const;
 
   const LoadedModel& model_;

@@ -113,6 +113,12 @@ JobId Bench::Submit(EmbedJob job) {
   return id;
 }
 
+JobId Bench::Submit(TokenJob job) {
+  const JobId id = NextId();
+  engine_->Submit(id, std::move(job));
+  return id;
+}
+
 bool Bench::WaitUntil(std::unique_lock<std::mutex>& lock, const std::function<bool()>& condition) {
   const bool came = event_.wait_for(lock, kPatience, condition);
   EXPECT_TRUE(came) << "nothing came";

@@ -60,6 +60,7 @@ class Bench {
 
   JobId Submit(GenerateJob job);
   JobId Submit(EmbedJob job);
+  JobId Submit(TokenJob job);
   // Blocks until the job has ended.
   Story Wait(JobId id);
   Story Run(GenerateJob job) { return Wait(Submit(std::move(job))); }

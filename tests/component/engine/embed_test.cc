@@ -209,17 +209,35 @@ TEST(EngineEmbed, CutsOrRefusesATextThatIsTooLong) {
   }
 }
 
-TEST(EngineEmbed, GivesAnEncodersTextsTheSameVectorsTogetherAsAlone) {
-  Bench bench(BertModel());
-  EXPECT_TRUE(bench.engine().facts().is_embedding);
-  std::vector<std::string> texts;
-  for (unsigned i = 0; i < 40; ++i) texts.push_back(Words(1 + static_cast<int>(i) * 3 % 50, i));
-  const Embeddings together = Embed(bench, texts);
-  ASSERT_EQ(together.vectors.size(), texts.size());
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_NEAR(Dot(together.vectors[i], together.vectors[i]), 1.0, 1e-5);
-    EXPECT_GT(Dot(together.vectors[i], Embed(bench, {texts[i]}).vectors.at(0)), 0.9999) << i;
+TEST(EngineEmbed, GivesTextsTheSameVectorsTogetherAsAlone) {
+  for (const std::string* model : {&EndlessModel(), &BertModel()}) {
+    Bench bench(*model, Bench::Small(1, 1024));
+    EXPECT_EQ(bench.engine().facts().is_embedding, model == &BertModel());
+    std::vector<std::string> texts;
+    for (unsigned i = 0; i < 40; ++i) texts.push_back(Words(1 + static_cast<int>(i) * 3 % 50, i));
+    texts.push_back(Words(400, 77));  // longer than a batch
+    texts.push_back("hello");
+    const std::int64_t before = bench.engine().Counters().decode_calls;
+    const Embeddings together = Embed(bench, texts);
+    const std::int64_t n_decodes = bench.engine().Counters().decode_calls - before;
+    ASSERT_EQ(together.vectors.size(), texts.size());
+    EXPECT_LT(n_decodes, static_cast<std::int64_t>(texts.size()) * 3 / 4);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_NEAR(Dot(together.vectors[i], together.vectors[i]), 1.0, 1e-5);
+      EXPECT_GT(Dot(together.vectors[i], Embed(bench, {texts[i]}).vectors.at(0)), 0.9999) << i;
+    }
   }
+}
+
+TEST(EngineEmbed, ReadsAnEncodersTextToTheEndOfItsContext) {
+  Bench bench(corral::testing::TinyBert(1, 4096).Bytes(), Bench::Small(1, 4096));
+  EmbedJob job;
+  job.texts = {Words(3'000, 1)};
+  job.num_ctx = 4096;
+  job.truncate = false;
+  const Story story = bench.Wait(bench.Submit(job));
+  ASSERT_TRUE(std::holds_alternative<Embeddings>(story.last)) << story.error().message;
+  EXPECT_GT(std::get<Embeddings>(story.last).prompt_tokens, 3'000);
 }
 
 TEST(EngineEmbed, DoesNotGenerateWithAnEncoder) {

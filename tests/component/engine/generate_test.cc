@@ -202,6 +202,12 @@ TEST(EngineGenerate, GivesTheTokensOfTheConversationOnRequest) {
   GenerateJob next = Greedy(" sky", 1);
   next.prompt.context = finish.context;
   EXPECT_GT(bench.Run(next).finish().reused_tokens, finish.prompt_tokens);
+  // A template that writes the BOS itself writes it where a conversation begins.
+  next.prompt.text = "<s> sky";
+  next.want_context = true;
+  next.prompt.context = finish.context;
+  const std::vector<Token> tokens = bench.Run(next).finish().context;
+  EXPECT_EQ(std::count(tokens.begin(), tokens.end(), tokens.front()), 1);
   next.prompt.context = {-1};
   EXPECT_EQ(bench.Run(next).error().code, Code::kInvalidArgument);
 }

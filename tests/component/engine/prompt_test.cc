@@ -102,6 +102,30 @@ TEST(EnginePrompt, CutsAHugePromptToTheSameTokens) {
               HasSubstr("exceeds the available context size (128 tokens)"));
 }
 
+TEST(EnginePrompt, CutsAHugePromptBehindAConversation) {
+  Bench bench(EndlessModel(), Bench::Small(1, 128));
+  GenerateJob job = Greedy(Words(50, 1), 1);
+  job.want_context = true;
+  const std::vector<Token> before = bench.Run(job).finish().context;
+  std::string middle;
+  while (middle.size() < (5U << 20)) middle += Words(5000, 4) + " ";
+  const std::string tail = Words(200, 2);
+  job.prompt.context = before;
+  job.prompt.text = Words(500, 3) + " " + tail;
+  const Finish of_small = bench.Run(job).finish();
+  job.prompt.text = middle + tail;
+  EXPECT_EQ(bench.Run(job).finish().context, of_small.context);
+}
+
+TEST(EnginePrompt, RefusesATextThatWouldTakeTooMuchMemoryToRead) {
+  Bench bench(EndlessModel());
+  TokenJob job;
+  job.text.assign((32U << 20) + 1, 'a');
+  const Story story = bench.Wait(bench.Submit(job));
+  EXPECT_EQ(story.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(story.error().message, "the text is larger than 32 MiB");
+}
+
 TEST(EnginePrompt, SaysWhatIsWrongWithATemplate) {
   Bench bench(ChatModel());
   EXPECT_EQ(bench.Run(Chat({Message("user", "U")}, "{{ .Prompt ")).n_last, 1);

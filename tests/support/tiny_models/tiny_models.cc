@@ -151,9 +151,9 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
 
 namespace {
 
-gguf::Writer Bert(std::uint32_t pooling_type) {
+gguf::Writer Bert(std::uint32_t pooling_type, std::uint32_t n_context) {
   const bool is_reranker = pooling_type == 4;
-  constexpr std::uint64_t kWidth = 32, kHeads = 4, kHidden = 64, kBlocks = 2, kContext = 128;
+  constexpr std::uint64_t kWidth = 32, kHeads = 4, kHidden = 64, kBlocks = 2;
   Vocabulary vocabulary;
   for (const std::string_view special : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
     vocabulary.Add(std::string(special), 0, kControl, 0);
@@ -173,7 +173,7 @@ gguf::Writer Bert(std::uint32_t pooling_type) {
   writer.SetString("general.architecture", "bert");
   writer.SetString("general.name", "tiny-bert");
   writer.SetUint32("general.file_type", 0);
-  writer.SetUint32("bert.context_length", kContext);
+  writer.SetUint32("bert.context_length", n_context);
   writer.SetUint32("bert.embedding_length", kWidth);
   writer.SetUint32("bert.block_count", kBlocks);
   writer.SetUint32("bert.feed_forward_length", kHidden);
@@ -206,8 +206,8 @@ gguf::Writer Bert(std::uint32_t pooling_type) {
   writer.AddTensor("token_embd.weight", {kWidth, n_tokens},
                    random.Normals(kWidth * n_tokens, 1.0F));
   writer.AddTensor("token_types.weight", {kWidth, 2}, random.Normals(kWidth * 2, 0.1F));
-  writer.AddTensor("position_embd.weight", {kWidth, kContext},
-                   random.Normals(kWidth * kContext, 0.2F));
+  writer.AddTensor("position_embd.weight", {kWidth, n_context},
+                   random.Normals(kWidth * n_context, 0.2F));
   norm("token_embd_norm");
   for (std::uint64_t i = 0; i < kBlocks; ++i) {
     const std::string block = "blk." + std::to_string(i) + ".";
@@ -229,7 +229,9 @@ gguf::Writer Bert(std::uint32_t pooling_type) {
 
 }  // namespace
 
-gguf::Writer TinyBert(std::uint32_t pooling_type) { return Bert(pooling_type); }
-gguf::Writer TinyReranker() { return Bert(4); }
+gguf::Writer TinyBert(std::uint32_t pooling_type, std::uint32_t n_context) {
+  return Bert(pooling_type, n_context);
+}
+gguf::Writer TinyReranker() { return Bert(4, 128); }
 
 }  // namespace corral::testing

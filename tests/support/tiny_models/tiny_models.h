@@ -66,9 +66,9 @@ gguf::Writer TinyQwenProjector();
 // Hears, without an encoder: a token for 40 ms of sound at 16 kHz.
 gguf::Writer TinySoundProjector();
 
-// Architecture bert: 2 blocks, 32 wide, 4 heads, context 128, F32. WordPiece vocabulary over ASCII,
-// lower case. `pooling_type` as llama.cpp numbers them: 0 none, 1 mean, 2 first, 3 last.
-gguf::Writer TinyBert(std::uint32_t pooling_type = 1);
+// Architecture bert: 2 blocks, 32 wide, 4 heads, F32. WordPiece vocabulary over ASCII, lower case.
+// `pooling_type` as llama.cpp numbers them: 0 none, 1 mean, 2 first, 3 last.
+gguf::Writer TinyBert(std::uint32_t pooling_type = 1, std::uint32_t n_context = 128);
 // The same with rank pooling and a head of one label.
 gguf::Writer TinyReranker();
 
