@@ -238,6 +238,7 @@ std::vector<const Sequence*> Generator::RunningSequences() const {
 }
 
 void Generator::Admit() {
+  if (is_full_ && !running_.empty()) return;
   for (std::size_t i = 0; i < waiting_.size() && static_cast<int>(running_.size()) < n_slots_;) {
     Running& job = *waiting_[i];
     const Reuse reuse = cache_.ReusableNow(job.key(), RunningSequences());
@@ -269,7 +270,7 @@ bool Generator::FitsNow(Running& job, std::size_t n_shared) const {
           ? kExpectedAnswer
           : std::min(static_cast<std::size_t>(asked.sampling.num_predict), kExpectedAnswer);
   job.n_expected = std::min(job.target().size() + answer, static_cast<std::size_t>(asked.num_ctx));
-  job.n_borrowed = n_shared;
+  job.n_borrowed = job.generation.prepared().prompt.CellsOf(n_shared);
   std::size_t n_needed = job.OwnCells();
   for (const auto& running : running_) n_needed += running->OwnCells();
   return n_needed <= n_cells_ || running_.empty();
@@ -279,11 +280,11 @@ bool Generator::StartJob(Running& job) {
   std::optional<Sequence> sequence = cache_.Start(job.key(), RunningSequences());
   if (!sequence) return false;
   job.sequence = std::move(*sequence);
-  job.n_borrowed = std::min(job.n_borrowed, job.sequence.tokens.size());
+  const std::size_t n_cells = job.generation.prepared().prompt.CellsOf(job.sequence.tokens.size());
+  job.n_borrowed = std::min(job.n_borrowed, n_cells);
   if (job.resumed.empty()) {
     job.generation.Begin();
-    job.n_reused = static_cast<std::int64_t>(
-        job.generation.prepared().prompt.CellsOf(job.sequence.tokens.size()));
+    job.n_reused = static_cast<std::int64_t>(n_cells);
     n_reused_ += job.n_reused;
   }
   return true;
@@ -301,19 +302,28 @@ bool Generator::TakeCellsBack() {
   return true;
 }
 
+bool Generator::TakeCellsBackUntilOneEnds() {
+  is_full_ = TakeCellsBack();
+  return is_full_;
+}
+
 // ---- the batch ----
 
 void Generator::ComposeBatch() {
   batch_.Clear();
-  // Expectations may have been too small: what this step takes at most must be free.
+  // Expectations may have been too small: what this step takes at most must be free. Who slides
+  // gets cells of its own for all that it shares.
   const auto used_after = [this] {
-    std::size_t n_used = 0, n_step = 0;
+    std::size_t n_used = 0, n_step = 0, n_most_shared = 0, n_sliding = 0;
     for (const auto& running : running_) {
       n_used += running->sequence.tokens.size() + running->n_media_cells() - running->n_borrowed;
       n_step +=
           running->IsReading() ? running->target().size() - running->sequence.tokens.size() : 1;
+      n_most_shared = std::max(n_most_shared, running->n_borrowed);
+      n_sliding += running->Slides() ? 1 : 0;
     }
-    return n_used + std::min(n_step, static_cast<std::size_t>(batch_.room()));
+    return n_used + n_sliding * n_most_shared +
+           std::min(n_step, static_cast<std::size_t>(batch_.room()));
   };
   while (used_after() > n_cells_ && TakeCellsBack()) {
   }
@@ -454,7 +464,7 @@ void Generator::Decode() {
     AfterDecode(step.took);
     return;
   }
-  if (step.code == 1 && TakeCellsBack()) return;  // nothing was evaluated: the next step is smaller
+  if (step.code == 1 && TakeCellsBackUntilOneEnds()) return;  // nothing was evaluated
   // The cells of this batch's sequences are in an unknown state: their jobs end, the others go on.
   if (const std::string line = TakeLastLlamaError(); !line.empty()) why = line;
   if (why.empty()) why = "llama_decode returned " + std::to_string(step.code);
@@ -527,6 +537,7 @@ bool Generator::MakeRoom(Running& running) {
   const std::size_t discard = (n - keep) / 2;
   if (job.shift && discard > 0 && cache_.Shift(running.sequence, keep, discard)) {
     running.n_borrowed = 0;
+    running.resumed = running.sequence.tokens;
     return true;
   }
   FinishJob(running, DoneReason::kLength);
@@ -567,6 +578,7 @@ void Generator::End(Running& running, JobEvent last) {
   const RunningPtr ended = std::move(*self);
   running_.erase(self);
   has_changed_ = true;  // a slot is free
+  is_full_ = false;
   if (ended->sequence.id >= 0)
     cache_.Keep(std::move(ended->sequence), !running_.empty(), RunningSequences());
   PublishGauges();  // before the last event: who reads them after it finds the job gone

@@ -85,8 +85,10 @@ class Generator {
           credit(pieces),
           lookup(generation.job().sampling.prompt_lookup, generation.prompt()) {}
     Generation generation;
-    Sequence sequence;           // without an id while the job waits for cells
-    std::vector<Token> resumed;  // what it had evaluated when it gave its cells back
+    Sequence sequence;  // without an id while the job waits for cells
+    // What it has evaluated, where that is not what its prompt begins with any more: when it gave
+    // its cells back, or its context slid. Else empty.
+    std::vector<Token> resumed;
     int credit;
     PromptLookup lookup;
     std::int64_t n_reused = 0;   // tokens of the prompt
@@ -106,6 +108,12 @@ class Generator {
     const AdapterSetPtr& adapters() const { return generation.prepared().adapters; }
     std::string_view set_name() const {
       return adapters() ? std::string_view(adapters()->key) : std::string_view();
+    }
+    // Its context slides before the next token.
+    bool Slides() const {
+      const GenerateJob& job = generation.job();
+      return job.shift && IsStream() &&
+             sequence.tokens.size() >= static_cast<std::size_t>(job.num_ctx);
     }
     bool IsStream() const { return !IsReading() && credit > 0; }
     PrefixKey key() const { return {generation.prepared().space, target()}; }
@@ -144,6 +152,9 @@ class Generator {
   bool StartJob(Running& job);
   // Of the job that came last. False: only one runs.
   bool TakeCellsBack();
+  // The same, when a batch has found no cells: until a job ends, no other is admitted. Else one
+  // that was counted as fitting would come back, and fail the next batch just the same.
+  bool TakeCellsBackUntilOneEnds();
 
   void ComposeBatch();
   // Whose adapters the next step has, and what the others have to do.
@@ -205,6 +216,7 @@ class Generator {
   int n_reading_ = 0;                              // prompts whose text is being evaluated
   int n_other_streams_ = 0;                        // not in this step
   std::chrono::duration<double> owed_{0};          // time that streams get before the next picture
+  bool is_full_ = false;                           // TakeCellsBackUntilOneEnds
   bool has_changed_ =
       false;  // the last step did something: take the next without waiting for a message
 

@@ -78,21 +78,22 @@ SequenceCache::Match SequenceCache::Find(const PrefixKey& prompt, Running runnin
     match.parked = tree_.Find(prompt.space, ReusablePart(prompt.tokens), kind_ == Kind::kState);
   }
   if (match.parked.n_tokens < kMinReuse) match.parked = {};
+  // A state cannot be continued by another one.
+  if (kind_ == Kind::kState && match.parked.n_tokens > match.n_tokens)
+    match.n_held = match.n_running = 0;
   match.n_tokens = std::max(match.n_tokens, match.parked.n_tokens);
   return match;
 }
 
 Reuse SequenceCache::ReusableNow(const PrefixKey& prompt, Running running) const {
   const Match match = Find(prompt, running);
-  return {match.n_tokens, match.n_held > match.n_running ? 0 : match.n_running};
+  return {match.n_tokens, match.n_held >= match.n_running ? 0 : match.n_running};
 }
 
 // ---- a job begins ----
 
 std::optional<Sequence> SequenceCache::Start(const PrefixKey& prompt, Running running) {
   Match match = Find(prompt, running);
-  if (kind_ == Kind::kState && match.parked.n_tokens > std::max(match.n_held, match.n_running))
-    match.n_held = match.n_running = 0;  // a state cannot be continued by another one
   Sequence sequence;
   if (match.n_held > 0 && match.n_held >= match.n_running) {
     std::list<Sequence> taken;

@@ -110,6 +110,14 @@ TEST(EngineGenerate, ShiftsTheContextWhenItIsFull) {
   EXPECT_EQ(bench.Wait(other).finish().eval_tokens, 100);
 }
 
+TEST(EngineGenerate, ReadsNothingOfThePromptAgainWhenTheContextSlides) {
+  // What stays is shorter than the prompt was.
+  Bench bench(EndlessModel(), Bench::Small(1, 64));
+  const Story story = bench.Run(Greedy(Words(50, 1), 200));
+  EXPECT_EQ(story.finish().eval_tokens, 200) << story.error().message;
+  EXPECT_EQ(bench.engine().Counters().prompt_tokens_evaluated, story.finish().prompt_tokens);
+}
+
 TEST(EngineGenerate, EndsAtTheContextsEndWithoutShift) {
   Bench bench(EndlessModel(), Bench::Small(1, 64));
   GenerateJob job = Greedy(Words(40, 1), 200);

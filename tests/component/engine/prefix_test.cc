@@ -111,6 +111,40 @@ TEST(EnginePrefix, ReusesOnlyWhatWasKeptWhenTheContextWasShifted) {
       << "the next one has the whole again";
 }
 
+TEST(EnginePrefix, LentCellsCountWhenTheLenderHasEnded) {
+  Bench::Options options = Bench::Small(4, 1'000);
+  options.load.n_cells = 1'000;
+  options.initial_credit = 4;
+  Bench bench(EndlessModel(), options);
+  const std::string prefix = Words(400, 1);
+  const JobId lender = bench.Submit(Greedy(prefix, 20));
+  bench.WaitForPieces(lender, 1);
+  const JobId borrower = bench.Submit(Greedy(prefix + " " + Words(20, 2), 100));
+  bench.WaitForPieces(borrower, 1);
+  bench.engine().AddCredit(lender, 1'000);
+  EXPECT_TRUE(bench.Wait(lender).IsFinished());
+  // It fits beside what the borrower has of its own, but not beside the prefix too.
+  const JobId late = bench.Submit(Greedy(Words(700, 3), 2));
+  bench.engine().AddCredit(borrower, 1'000);
+  for (const JobId id : {borrower, late}) {
+    const Story story = bench.Wait(id);
+    EXPECT_TRUE(story.IsFinished()) << story.error().message;
+  }
+}
+
+TEST(EnginePrefix, AContextWhoseBeginningIsLentSlides) {
+  // Both fit only as long as they share their beginning, which ends when one of them slides.
+  Bench::Options options = Bench::Small(2, 300);
+  options.load.n_cells = 512;
+  Bench bench(EndlessModel(), options);
+  const std::string prefix = Words(150, 1);
+  std::vector<JobId> ids;
+  for (unsigned i = 0; i < 2; ++i)
+    ids.push_back(bench.Submit(Greedy(prefix + " " + Words(4, 2 + i), 400)));
+  for (const JobId id : ids)
+    EXPECT_EQ(bench.Wait(id).finish().eval_tokens, 400) << bench.Wait(id).error().message;
+}
+
 TEST(EnginePrefix, KeepsWhatACancelledJobEvaluated) {
   Bench::Options options = Bench::Small(1);
   options.initial_credit = 2;
