@@ -57,9 +57,9 @@ void Merge(const std::vector<MergedAdapter>& adapters, std::string_view name, st
 
 namespace {
 
-gguf::Writer EmptyAdapter() {
+gguf::Writer EmptyAdapter(std::string_view architecture) {
   gguf::Writer writer;
-  writer.SetString("general.architecture", "llama");
+  writer.SetString("general.architecture", architecture);
   writer.SetString("general.type", "adapter");
   writer.SetString("adapter.type", "lora");
   writer.SetFloat32("adapter.lora.alpha", kAlpha);
@@ -75,18 +75,25 @@ void AddFactors(gguf::Writer& writer, unsigned seed, const std::string& name, st
 
 }  // namespace
 
-gguf::Writer TinyAdapter(unsigned seed) {
-  gguf::Writer writer = EmptyAdapter();
-  for (const std::string block : {"blk.0.", "blk.1."}) {
-    AddFactors(writer, seed, block + "attn_q.weight", 64, 64);
-    AddFactors(writer, seed, block + "attn_v.weight", 64, 32);
-    AddFactors(writer, seed, block + "ffn_up.weight", 64, 128);
+gguf::Writer TinyAdapter(unsigned seed, std::string_view architecture) {
+  const bool is_mamba = architecture == "mamba", is_jamba = architecture == "jamba";
+  const int n_blocks = is_jamba || architecture == "gemma3" ? 4 : 2;
+  gguf::Writer writer = EmptyAdapter(architecture);
+  for (int i = 0; i < n_blocks; ++i) {
+    const std::string block = "blk." + std::to_string(i) + ".";
+    if (is_mamba || (is_jamba && i % 2 == 0)) {
+      AddFactors(writer, seed, block + "ssm_in.weight", 64, 256);
+    } else {
+      AddFactors(writer, seed, block + "attn_q.weight", 64, 64);
+      AddFactors(writer, seed, block + "attn_v.weight", 64, 32);
+    }
+    if (!is_mamba) AddFactors(writer, seed, block + "ffn_up.weight", 64, 128);
   }
   return writer;
 }
 
 gguf::Writer UnfitAdapter() {
-  gguf::Writer writer = EmptyAdapter();
+  gguf::Writer writer = EmptyAdapter("llama");
   AddFactors(writer, 0, "blk.0.attn_q.weight", 24, 24);
   return writer;
 }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gguf/writer.h"
@@ -37,7 +38,8 @@ struct TinyLlamaOptions {
 gguf::Writer TinyLlama(const TinyLlamaOptions& options = {});
 
 // A LoRA adapter for it, of rank 4: another one for each seed. Strong enough that the text differs.
-gguf::Writer TinyAdapter(unsigned seed);
+// `architecture`: for another one of the models here (llama, gemma3, mamba, jamba, qwen2vl).
+gguf::Writer TinyAdapter(unsigned seed, std::string_view architecture = "llama");
 // One for a narrower model: well formed, but it fits no model here.
 gguf::Writer UnfitAdapter();
 
