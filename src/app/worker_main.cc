@@ -1,5 +1,7 @@
 // `corral-worker`: one loaded model, or one task. Started by the server with its socket and files;
 // not meant for hands.
+#include <unistd.h>
+
 #include "convert/convert.h"
 #include "core/log.h"
 #include "engine/llama/format_processes.h"
@@ -8,10 +10,20 @@
 #include "worker/host.h"
 #include "worker/sandbox.h"
 
+namespace {
+
+// A worker that formats no prompt is of no use: the server starts another one for the next request.
+[[noreturn]] void EndWithoutFormatters() {
+  corral::Log(corral::LogLevel::kError, "the process that formats prompts has ended");
+  ::_exit(1);
+}
+
+}  // namespace
+
 int main() {
   // While there is one thread: they are copies of this process.
-  const auto formatters =
-      corral::engine::FormatProcesses::Start([] { corral::worker::EnterSandbox({}); });
+  const auto formatters = corral::engine::FormatProcesses::Start(
+      [] { corral::worker::EnterSandbox({}); }, EndWithoutFormatters);
   if (!formatters) {
     corral::Log(corral::LogLevel::kError, "cannot start the processes that format prompts",
                 {{"error", formatters.error().message}});

@@ -214,7 +214,7 @@ bool SendDescriptor(int socket, int fd) {
 }  // namespace
 
 Result<std::unique_ptr<FormatProcesses>> FormatProcesses::Start(
-    const std::function<void()>& confine) {
+    const std::function<void()>& confine, std::function<void()> on_lost) {
   int ends[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return Fail(ErrnoError(errno, "make a socket pair"));
@@ -232,11 +232,12 @@ Result<std::unique_ptr<FormatProcesses>> FormatProcesses::Start(
     if (confine) confine();
     RunNursery(kControl);
   }
-  return std::unique_ptr<FormatProcesses>(new FormatProcesses(std::move(ours), child));
+  return std::unique_ptr<FormatProcesses>(
+      new FormatProcesses(std::move(ours), child, std::move(on_lost)));
 }
 
-FormatProcesses::FormatProcesses(UniqueFd control, pid_t nursery)
-    : control_(std::move(control)), nursery_(nursery) {}
+FormatProcesses::FormatProcesses(UniqueFd control, pid_t nursery, std::function<void()> on_lost)
+    : control_(std::move(control)), nursery_(nursery), on_lost_(std::move(on_lost)) {}
 
 FormatProcesses::~FormatProcesses() {
   ::shutdown(control_.get(), SHUT_RDWR);  // it ends, and its formatters with their sockets
@@ -258,8 +259,10 @@ Result<UniqueFd> FormatProcesses::TakeFormatter() {
     return Fail(ErrnoError(errno, "make a socket pair"));
   UniqueFd ours(ends[0]);
   const UniqueFd theirs(ends[1]);
-  if (!SendDescriptor(control_.get(), theirs.get()))
+  if (!SendDescriptor(control_.get(), theirs.get())) {
+    if (on_lost_) on_lost_();
     return Fail(Code::kIo, "the process that formats prompts has ended");
+  }
   return ours;
 }
 

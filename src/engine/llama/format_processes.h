@@ -10,7 +10,8 @@
 //     └────────── one socket pair per formatter ─────▲
 //
 // The nursery is forked while the worker has one thread and never does anything but fork, so that
-// the copy is clean. All of them end when the worker's end of their socket closes.
+// the copy is clean; there can be no second one. All of them end when the worker's end of their
+// socket closes.
 // Thread-safe once started.
 #pragma once
 
@@ -42,8 +43,10 @@ class FormatProcesses {
   };
 
   // Forks. Only while the process has a single thread. `confine` runs in the child before it takes
-  // any request. Errors: kIo.
-  static Result<std::unique_ptr<FormatProcesses>> Start(const std::function<void()>& confine = {});
+  // any request. `on_lost` is called, on a thread that asks, when the nursery has been killed: none
+  // of what comes can be formatted any more. Errors: kIo.
+  static Result<std::unique_ptr<FormatProcesses>> Start(const std::function<void()>& confine = {},
+                                                        std::function<void()> on_lost = {});
   ~FormatProcesses();
 
   // Blocks. Errors: those of Formatter::Run; kTooLarge (a limit was reached, or the process died of
@@ -55,7 +58,7 @@ class FormatProcesses {
   Result<DecodedMedia> DecodeMedia(std::string_view bytes, int sample_rate, const StopToken& stop);
 
  private:
-  explicit FormatProcesses(UniqueFd control, pid_t nursery);
+  FormatProcesses(UniqueFd control, pid_t nursery, std::function<void()> on_lost);
   Result<UniqueFd> TakeFormatter();
   Result<UniqueFd> Ask(const MessageHead& head, std::string_view body, const StopToken& stop,
                        const std::function<bool(int fd)>& receive);
@@ -63,6 +66,7 @@ class FormatProcesses {
 
   const UniqueFd control_;
   const pid_t nursery_;
+  const std::function<void()> on_lost_;
   std::mutex mutex_;
   std::vector<UniqueFd> idle_;  // guarded by mutex_: connections to formatters that wait
 };

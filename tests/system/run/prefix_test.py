@@ -78,5 +78,25 @@ class SharedPrefix(unittest.TestCase):
         self.assertEqual(alone.split()[:2], shared.split()[:2])
 
 
+class PrefixOfAKey(unittest.TestCase):
+    def test_with_a_salt_per_key_two_users_share_nothing(self):
+        paths = {"/api/generate": {"prompt": words(300, 8), "raw": True},
+                 "/api/chat": {"messages": [{"role": "user", "content": words(300, 9)}]}}
+        with Server(with_model=True, env={"CORRAL_PREFIX_SALT": "per-key"}) as server:
+            def reused(path, key):
+                before = server.metrics().get(REUSED, 0)
+                server.ask(path, {"model": MODEL, "options": {**GREEDY, "num_predict": 2}, **paths[path]},
+                           headers={"Authorization": f"Bearer {key}"} if key else {})
+                return server.metrics()[REUSED] - before
+
+            for path in paths:
+                with self.subTest(path):
+                    # A template's own beginning is a user's prefix too, once they have asked.
+                    first = [reused(path, key) for key in ("alice", "bob", None)]
+                    self.assertLess(max(first), 100, "found what another user asked")
+                    for key in ("alice", "bob", None):
+                        self.assertGreater(reused(path, key), 250)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
