@@ -17,7 +17,9 @@ namespace {
 constexpr std::size_t kPooledBatch = 2048;  // tokens of a batch that llama.cpp pools, at least
 constexpr int kCausalChunk = 128;           // every token is an output: a row of scores each
 constexpr std::size_t kFewestCells = 512;   // of a causal model's context
-constexpr int kMaxSequences = 16;           // texts of a batch
+// Tokens of several texts on a processor: no larger batch is faster, and streams wait for its end.
+constexpr int kTogetherOnCpu = 256;
+constexpr int kMaxSequences = 16;  // texts of a batch
 constexpr std::size_t kBytesOfAWord = 64;
 constexpr std::size_t kSlackBytes =
     64 * 1024;  // the tokens before a cut are those of the whole text
@@ -386,11 +388,13 @@ Result<Embeddings> Embedder::Embed(const EmbedJob& job, const AdapterFiles& file
   while (first < texts.size()) {
     if (stop.StopRequested()) return Fail(stop.ToError());
     AnswerStopped();
-    // As many whole texts as the context holds at once.
+    // As many whole texts as a batch should hold.
     std::size_t last = first;
     std::size_t n_tokens = 0;
+    const auto n_most = static_cast<std::size_t>(
+        model_.computes_on_cpu() ? std::min(n_cells_, kTogetherOnCpu) : n_cells_);
     while (last < texts.size() && last - first < static_cast<std::size_t>(MostSequences()) &&
-           n_tokens + texts[last].size() <= static_cast<std::size_t>(n_cells_)) {
+           (last == first || n_tokens + texts[last].size() <= n_most)) {
       n_tokens += texts[last++].size();
     }
     const std::span<const std::vector<Token>> group(texts.data() + first, last - first);

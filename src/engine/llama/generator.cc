@@ -77,11 +77,11 @@ Result<std::unique_ptr<Generator>> Generator::Create(const LoadedModel& model, P
   params.n_ctx = static_cast<std::uint32_t>(pool.n_cells);
   params.n_batch = static_cast<std::uint32_t>(std::clamp(options.num_batch, 32, 4096));
   params.n_batch = std::max(params.n_batch, params.n_seq_max + kGuessRows);
-  params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
+  // A step is one micro-batch: num_batch bounds both.
+  params.n_ubatch = params.n_batch;
   if (projector != nullptr) {
     const auto n_least = static_cast<std::uint32_t>(std::min(projector->least_batch(), 4096));
-    params.n_ubatch = std::max(params.n_ubatch, n_least);
-    params.n_batch = std::max(params.n_batch, params.n_ubatch);
+    params.n_ubatch = params.n_batch = std::max(params.n_batch, n_least);
   }
   params.n_outputs_max = params.n_seq_max + kGuessRows;
   params.kv_unified = true;

@@ -279,5 +279,19 @@ TEST(EngineOptions, ASeedDecidesAndNoneIsAnotherEachTime) {
   EXPECT_NE(with(-1), with(-1));
 }
 
+TEST(EngineOptions, AStepReadsAsMuchOfAPromptAsNumBatchSays) {
+  const auto steps_of_a_prompt = [](int num_batch) {
+    Bench::Options options = Bench::Small(1, 2048);
+    options.load.num_batch = num_batch;
+    Bench bench(EndlessModel(), options);
+    EXPECT_TRUE(bench.Run(Greedy(Words(300, 1), 1)).IsFinished());  // its speed is known now
+    const std::int64_t before = bench.engine().Counters().decode_calls;
+    EXPECT_TRUE(bench.Run(Greedy(Words(1'200, 2), 1)).IsFinished());
+    return bench.engine().Counters().decode_calls - before;
+  };
+  EXPECT_GE(steps_of_a_prompt(64), 18);
+  EXPECT_LT(steps_of_a_prompt(2'048), steps_of_a_prompt(512));
+}
+
 }  // namespace
 }  // namespace corral::engine
