@@ -14,7 +14,7 @@ namespace {
 
 // A worker that formats no prompt is of no use: the server starts another one for the next request.
 [[noreturn]] void EndWithoutFormatters() {
-  corral::Log(corral::LogLevel::kError, "the process that formats prompts has ended");
+  corral::Log(corral::LogLevel::kError, "the processes that format prompts have ended");
   ::_exit(1);
 }
 

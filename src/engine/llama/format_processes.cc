@@ -163,13 +163,16 @@ bool AnswerMedia(int fd, const std::string& body, int sample_rate) {
   }
 }
 
-// Forks a formatter for each descriptor that comes.
+// What the nursery is to fork for the descriptor that comes with it.
+enum class Child : char { kFormatter, kNursery };
+
+// Forks for each descriptor that comes.
 [[noreturn]] void RunNursery(int control) {
   ::prctl(PR_SET_NAME, "corral-nursery");
   ::signal(SIGCHLD, SIG_IGN);  // the kernel reaps
   for (;;) {
-    char byte = 0;
-    iovec data{&byte, 1};
+    Child kind = Child::kFormatter;
+    iovec data{&kind, sizeof(kind)};
     alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
     msghdr message{};
     message.msg_iov = &data;
@@ -184,8 +187,9 @@ bool AnswerMedia(int fd, const std::string& body, int sample_rate) {
     int fd = -1;
     std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
     if (::fork() == 0) {
-      ::signal(SIGCHLD, SIG_DFL);
       ::close(control);
+      if (kind == Child::kNursery) RunNursery(fd);
+      ::signal(SIGCHLD, SIG_DFL);
       RunFormatter(fd);
     }
     ::close(fd);
@@ -194,9 +198,8 @@ bool AnswerMedia(int fd, const std::string& body, int sample_rate) {
 
 // ---- in the worker ----
 
-bool SendDescriptor(int socket, int fd) {
-  char byte = 0;
-  iovec data{&byte, 1};
+bool SendDescriptor(int socket, Child kind, int fd) {
+  iovec data{&kind, sizeof(kind)};
   alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &data;
@@ -208,7 +211,23 @@ bool SendDescriptor(int socket, int fd) {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof(kind);
+}
+
+// Whether the other side of a connection on which it has nothing to say is there.
+bool IsQuietlyOpen(int socket) {
+  pollfd state{socket, POLLIN, 0};
+  return ::poll(&state, 1, 0) == 0;
+}
+
+// Has `nursery` fork another one. Not valid: it could not.
+UniqueFd AskForNursery(int nursery) {
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return {};
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  if (!SendDescriptor(nursery, Child::kNursery, theirs.get())) return {};
+  return ours;
 }
 
 }  // namespace
@@ -236,12 +255,31 @@ Result<std::unique_ptr<FormatProcesses>> FormatProcesses::Start(
       new FormatProcesses(std::move(ours), child, std::move(on_lost)));
 }
 
-FormatProcesses::FormatProcesses(UniqueFd control, pid_t nursery, std::function<void()> on_lost)
-    : control_(std::move(control)), nursery_(nursery), on_lost_(std::move(on_lost)) {}
+FormatProcesses::FormatProcesses(UniqueFd nursery, pid_t first, std::function<void()> on_lost)
+    : first_(first), on_lost_(std::move(on_lost)) {
+  nurseries_[1] = AskForNursery(nursery.get());
+  nurseries_[0] = std::move(nursery);
+}
 
 FormatProcesses::~FormatProcesses() {
-  ::shutdown(control_.get(), SHUT_RDWR);  // it ends, and its formatters with their sockets
-  ::waitpid(nursery_, nullptr, 0);
+  // They end with their sockets, and so do the formatters.
+  for (UniqueFd& nursery : nurseries_) nursery.Reset();
+  ::waitpid(first_, nullptr, 0);
+}
+
+bool FormatProcesses::ForkFormatter(int fd) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < nurseries_.size(); ++i) {
+    const UniqueFd& nursery = nurseries_[i];
+    UniqueFd& other = nurseries_[1 - i];
+    if (!nursery.is_valid() || !SendDescriptor(nursery.get(), Child::kFormatter, fd)) continue;
+    if (!other.is_valid() || !IsQuietlyOpen(other.get())) {
+      other = AskForNursery(nursery.get());
+      ::waitpid(first_, nullptr, WNOHANG);  // it may be the one that died
+    }
+    return true;
+  }
+  return false;
 }
 
 Result<UniqueFd> FormatProcesses::TakeFormatter() {
@@ -250,8 +288,7 @@ Result<UniqueFd> FormatProcesses::TakeFormatter() {
     while (!idle_.empty()) {
       UniqueFd one = std::move(idle_.back());
       idle_.pop_back();
-      pollfd state{one.get(), POLLIN, 0};
-      if (::poll(&state, 1, 0) == 0) return one;  // else it has ended meanwhile
+      if (IsQuietlyOpen(one.get())) return one;  // else it has ended meanwhile
     }
   }
   int ends[2] = {-1, -1};
@@ -259,11 +296,9 @@ Result<UniqueFd> FormatProcesses::TakeFormatter() {
     return Fail(ErrnoError(errno, "make a socket pair"));
   UniqueFd ours(ends[0]);
   const UniqueFd theirs(ends[1]);
-  if (!SendDescriptor(control_.get(), theirs.get())) {
-    if (on_lost_) on_lost_();
-    return Fail(Code::kIo, "the process that formats prompts has ended");
-  }
-  return ours;
+  if (ForkFormatter(theirs.get())) return ours;
+  if (on_lost_) on_lost_();
+  return Fail(Code::kIo, "the processes that format prompts have ended");
 }
 
 // Sends a request and has its answer read by `receive`. Nothing is known of a process that failed,

@@ -10,13 +10,14 @@
 //     └────────── one socket pair per formatter ─────▲
 //
 // The nursery is forked while the worker has one thread and never does anything but fork, so that
-// the copy is clean; there can be no second one. All of them end when the worker's end of their
-// socket closes.
+// the copy is clean. There are two, and where one has died (killed, for want of memory say) the
+// other forks the next. All of them end when the worker's end of their socket closes.
 // Thread-safe once started.
 #pragma once
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -43,8 +44,8 @@ class FormatProcesses {
   };
 
   // Forks. Only while the process has a single thread. `confine` runs in the child before it takes
-  // any request. `on_lost` is called, on a thread that asks, when the nursery has been killed: none
-  // of what comes can be formatted any more. Errors: kIo.
+  // any request. `on_lost` runs, on the thread of a request that is about to fail with kIo, when
+  // both nurseries have died at once: no request can be served any more. Errors: kIo.
   static Result<std::unique_ptr<FormatProcesses>> Start(const std::function<void()>& confine = {},
                                                         std::function<void()> on_lost = {});
   ~FormatProcesses();
@@ -58,17 +59,19 @@ class FormatProcesses {
   Result<DecodedMedia> DecodeMedia(std::string_view bytes, int sample_rate, const StopToken& stop);
 
  private:
-  FormatProcesses(UniqueFd control, pid_t nursery, std::function<void()> on_lost);
+  FormatProcesses(UniqueFd nursery, pid_t first, std::function<void()> on_lost);
   Result<UniqueFd> TakeFormatter();
+  // For the process's end `fd` of a connection. False: there is no nursery.
+  bool ForkFormatter(int fd);
   Result<UniqueFd> Ask(const MessageHead& head, std::string_view body, const StopToken& stop,
                        const std::function<bool(int fd)>& receive);
   void GiveBack(UniqueFd formatter, std::size_t n_bytes);
 
-  const UniqueFd control_;
-  const pid_t nursery_;
+  const pid_t first_;  // nursery, our child; the later ones are children of each other
   const std::function<void()> on_lost_;
   std::mutex mutex_;
-  std::vector<UniqueFd> idle_;  // guarded by mutex_: connections to formatters that wait
+  std::array<UniqueFd, 2> nurseries_;  // guarded by mutex_: connections to them
+  std::vector<UniqueFd> idle_;         // guarded by mutex_: connections to formatters that wait
 };
 
 }  // namespace corral::engine

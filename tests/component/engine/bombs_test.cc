@@ -1,6 +1,16 @@
 // Templates and schemas that never end or explode: bounded in time and memory, and the next request
 // is served.
 #include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 
 #include "bench.h"
 #include "support/tiny_models/tiny_models.h"
@@ -55,6 +65,60 @@ TEST(EngineBombs, TemplatesEndWithTheirProcess) {
     ASSERT_TRUE(fine) << fine.error().message;
     EXPECT_EQ(fine->prompt, "<user>hello<assistant>");
   }
+}
+
+// Our children and theirs of this name, by /proc.
+std::vector<pid_t> Descendants(std::string_view name) {
+  struct Process {
+    std::string name;
+    pid_t parent = 0;
+  };
+  std::map<pid_t, Process> all;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    if (std::isdigit(entry.path().filename().native().front()) == 0) continue;
+    std::ifstream file(entry.path() / "stat");
+    std::string stat;
+    std::getline(file, stat);
+    const std::size_t open = stat.find('('), close = stat.rfind(')');
+    if (close == std::string::npos || stat.at(close + 2) == 'Z') continue;
+    all[std::stoi(stat)] = {stat.substr(open + 1, close - open - 1),
+                            std::stoi(stat.substr(close + 4))};
+  }
+  std::vector<pid_t> found;
+  for (const auto& [pid, process] : all) {
+    pid_t at = pid;
+    while (at > 1 && at != ::getpid()) at = all.contains(at) ? all[at].parent : 0;
+    if (at == ::getpid() && process.name == name) found.push_back(pid);
+  }
+  return found;
+}
+
+void Kill(const std::vector<pid_t>& processes) {
+  for (const pid_t pid : processes) {
+    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    ASSERT_TRUE(process.is_valid());
+    ::kill(pid, SIGKILL);
+    pollfd ended{process.get(), POLLIN, 0};
+    ASSERT_EQ(::poll(&ended, 1, std::chrono::milliseconds(kPatience).count()), 1);
+    ::waitpid(pid, nullptr, WNOHANG);  // an orphan is ours
+  }
+}
+
+TEST(EngineBombs, AKilledNurseryIsReplaced) {
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  FormatProcesses& processes = Formatters();
+  // Each in turn, so that the last ones are other processes than the first two.
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(processes.Run(Chat(std::string(kFine)), kShort, {})) << i;
+    const std::vector<pid_t> nurseries = Descendants("corral-nursery");
+    ASSERT_EQ(nurseries.size(), 2U) << i;
+    Kill({i % 2 == 0 ? nurseries.front() : nurseries.back()});
+    Kill(Descendants("corral-format"));
+    const auto fine = processes.Run(Chat(std::string(kFine)), kShort, {});
+    ASSERT_TRUE(fine) << i << ": " << fine.error().message;
+    EXPECT_EQ(fine->prompt, "<user>hello<assistant>");
+  }
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 TEST(EngineBombs, AStoppedRequestDoesNotWaitForItsTemplate) {

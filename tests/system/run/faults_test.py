@@ -75,6 +75,25 @@ class Worker(unittest.TestCase):
             wait_for(lambda: server.get("/api/ps").json["models"] == [], "the dead worker to leave /api/ps", 10)
             self.assertTrue(server.ask("/api/generate", request)["done"])
 
+    def test_killed_processes_that_format_prompts_are_replaced(self):
+        request = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "format": "json",
+                   "options": {"num_predict": 2}}
+        with Server(with_model=True) as server:
+            server.ask("/api/chat", request)
+            (worker,) = server.workers()
+            # One nursery of two, and all formatters: nobody sees it.
+            family = family_of({worker})
+            first_nursery = min(pid for pid, name in family.items() if name == "corral-nursery")
+            kill_all({first_nursery} | {pid for pid, name in family.items() if name == "corral-format"})
+            self.assertTrue(server.ask("/api/chat", request)["done"])
+            self.assertEqual([worker], server.workers())
+            # All of them: the request that finds out may fail; the next one is served by another worker.
+            kill_all(set(family_of(set(family))) - {worker})
+            first = server.post("/api/chat", {**request, "stream": False})
+            self.assertIn(first.status, (200, 500), first)
+            self.assertTrue(server.ask("/api/chat", request)["done"])
+            self.assertNotIn(worker, server.workers())
+
     def test_workers_die_with_their_server(self):
         with Server(with_model=True) as server:
             server.ask("/api/generate", {"model": MODEL, "prompt": "Hello", "options": {"num_predict": 2}})
@@ -91,6 +110,29 @@ class Worker(unittest.TestCase):
             # 4,000 tokens take half a minute; the next request must not wait for them.
             answer = server.ask("/api/generate", {"model": MODEL, "prompt": "Hello", "options": {"num_predict": 4}}, timeout=15)
             self.assertTrue(answer["done"])
+
+
+def family_of(roots):
+    """{process id: name} of these processes and all that descend from them, without zombies. Orphans lead to no parent:
+    remember them as roots."""
+    found, parents = {}, {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, rest = stat.read_text().split(" (", 1)
+            name, fields = rest.rsplit(") ", 1)
+            state, parent = fields.split()[:2]
+            if state not in "ZX":
+                found[int(pid)], parents[int(pid)] = name, int(parent)
+    members = set(roots)
+    while more := {pid for pid, parent in parents.items() if parent in members} - members:
+        members |= more
+    return {pid: name for pid, name in found.items() if pid in members}
+
+
+def kill_all(processes):
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: all(is_zombie(pid) for pid in processes), "the killed processes to end", 10)
 
 
 def is_zombie(pid):
