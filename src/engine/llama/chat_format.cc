@@ -180,6 +180,15 @@ Result<FormatReply> FormatSchema(const FormatRequest& request) {
   return reply;
 }
 
+// Whether the parameters of each tool compile: a template's parser does the same with them.
+Status CheckParameters(const FormatRequest& request) {
+  for (const common_chat_tool& tool : ParseTools(request.tools_json)) {
+    const auto grammar = SchemaGrammar(tool.parameters, "of the tool " + Quoted(tool.name));
+    if (!grammar) return Fail(grammar.error());
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string NormalSchema(std::string_view format_json) {
@@ -358,6 +367,9 @@ Result<FormatReply> Formatter::Run(const FormatRequest& request) {
     switch (request.kind) {
       case FormatRequest::Kind::kSchema:
         return FormatSchema(request);
+      case FormatRequest::Kind::kTools:
+        CORRAL_TRY_STATUS(CheckParameters(request));
+        return FormatReply();
       case FormatRequest::Kind::kTemplate:
         templates_->Find(request.jinja, request.bos, request.eos);
         return FormatReply();

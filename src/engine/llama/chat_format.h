@@ -24,6 +24,7 @@ struct FormatRequest {
     kTemplate,  // does `jinja` parse?
     kChat,      // render `messages`
     kSchema,    // only the grammar of `schema`
+    kTools,     // do the parameters of `tools_json` compile?
   };
   Kind kind = Kind::kChat;
   std::string jinja;

@@ -17,6 +17,7 @@ constexpr FormatProcesses::Limits kTemplateLimits{std::chrono::milliseconds(5000
 constexpr FormatProcesses::Limits kSchemaLimits{std::chrono::milliseconds(800),
                                                 std::int64_t{512} << 20};
 constexpr std::size_t kMostGoTemplates = 16;
+constexpr std::size_t kMostGoodTools = 64;
 
 Error TemplateFailed(Error error) {
   if (error.code != Code::kInternal && error.code != Code::kTooLarge &&
@@ -25,11 +26,12 @@ Error TemplateFailed(Error error) {
   return {Code::kInternal, "the model's chat template failed: " + error.message};
 }
 
-Error SchemaFailed(Error error) {
+Error SchemaFailed(Error error, std::string_view where) {
   if (error.code != Code::kInternal && error.code != Code::kTooLarge &&
       error.code != Code::kNoMemory)
     return error;
-  return {Code::kInvalidArgument, "failed to compile the JSON schema in format: " + error.message};
+  return {Code::kInvalidArgument,
+          "failed to compile the JSON schema " + std::string(where) + ": " + error.message};
 }
 
 // A Go template may end the prompt with more than the Jinja whose parser reads the answer, the mark
@@ -100,9 +102,28 @@ Status ChatRenderer::AddGrammar(const GenerateJob& job, FormatRequest marks, con
   marks.kind = FormatRequest::Kind::kSchema;
   marks.schema = NormalSchema(job.format_json);
   auto reply = processes_.Run(marks, kSchemaLimits, stop);
-  if (!reply) return Fail(SchemaFailed(std::move(reply).error()));
+  if (!reply) return Fail(SchemaFailed(std::move(reply).error(), "in format"));
   rendered->grammar = std::move(reply->grammar);
   rendered->is_grammar_lazy = false;
+  return {};
+}
+
+Status ChatRenderer::CheckTools(const std::string& tools_json, const StopToken& stop) const {
+  if (tools_json.empty()) return {};
+  const std::size_t hash = std::hash<std::string>()(tools_json);
+  {
+    const std::lock_guard lock(mutex_);
+    if (good_tools_.contains(hash)) return {};
+  }
+  CORRAL_TRY_STATUS(engine::CheckTools(tools_json));
+  FormatRequest request;
+  request.kind = FormatRequest::Kind::kTools;
+  request.tools_json = tools_json;
+  auto reply = processes_.Run(request, kSchemaLimits, stop);
+  if (!reply) return Fail(SchemaFailed(std::move(reply).error(), "of the tools"));
+  const std::lock_guard lock(mutex_);
+  if (good_tools_.size() >= kMostGoodTools) good_tools_.clear();
+  good_tools_.insert(hash);
   return {};
 }
 
@@ -112,6 +133,7 @@ Result<RenderedPrompt> ChatRenderer::RenderJinja(const std::string& jinja, const
   RenderedPrompt rendered;
   // Alone first: a schema that cannot be compiled is told apart from a template that fails.
   CORRAL_TRY_STATUS(AddGrammar(job, {}, stop, &rendered));
+  CORRAL_TRY_STATUS(CheckTools(job.prompt.tools_json, stop));
   FormatRequest request;
   request.jinja = jinja;
   request.bos = bos_;

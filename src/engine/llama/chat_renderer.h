@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ class ChatRenderer {
   Status AddGrammar(const GenerateJob& job, FormatRequest marks, const StopToken& stop,
                     RenderedPrompt* rendered) const;
 
+  // Whether grammars can be made of the parameters of the tools, in the time that a schema has.
+  Status CheckTools(const std::string& tools_json, const StopToken& stop) const;
+
   const LoadedModel& model_;
   FormatProcesses& processes_;
   std::string jinja_;            // the GGUF's; empty: none
@@ -66,6 +70,8 @@ class ChatRenderer {
   mutable std::mutex mutex_;
   // Parsed Go templates by text: a model has one, a request may bring another.
   mutable std::map<std::string, templates::Template> go_;  // guarded by mutex_
+  // Hashes of tools that passed CheckTools: a conversation brings the same ones again and again.
+  mutable std::set<std::size_t> good_tools_;  // guarded by mutex_
 };
 
 }  // namespace corral::engine

@@ -97,12 +97,12 @@ bool Walk(llama_grammar& grammar, std::size_t which) {
 
 }  // namespace
 
-Result<std::string> SchemaGrammar(const std::string& schema) {
+Result<std::string> SchemaGrammar(const std::string& schema, std::string_view where) {
   try {
     return json_schema_to_grammar(common_json::parse(schema));
   } catch (const std::exception& error) {
     return Fail(Code::kInvalidArgument,
-                std::string("failed to compile the JSON schema in format: ") + error.what());
+                fmt::format("failed to compile the JSON schema {}: {}", where, error.what()));
   }
 }
 

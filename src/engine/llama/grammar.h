@@ -11,8 +11,8 @@
 
 namespace corral::engine {
 
-// A JSON Schema's grammar. Errors name what in the schema is wrong.
-Result<std::string> SchemaGrammar(const std::string& schema);
+// A JSON Schema's grammar. Errors name what in the schema is wrong, and `where` it comes from.
+Result<std::string> SchemaGrammar(const std::string& schema, std::string_view where = "in format");
 
 // All rules of `grammar` renamed to begin with `prefix` (letters), so that grammars can be joined.
 std::string WithPrefix(std::string_view grammar, std::string_view prefix);

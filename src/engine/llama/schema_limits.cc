@@ -14,15 +14,23 @@ constexpr double kTwoTo63 = 9223372036854775808.0;
 // Of an integer with one bound llama.cpp's grammar has 16 digits at most.
 constexpr std::int64_t kMostOpenBound = 1'000'000'000'000'000;
 
-Error TooMuch(const std::string& what, const std::string& most) {
+// Where schemas are: in an array of tools they lie as function.parameters of each.
+enum class Place { kFormat, kTools };
+constexpr int kLevelsAroundParameters = 3;  // the array, the tool and its function
+
+const char* NameOf(Place place) {
+  return place == Place::kFormat ? "the JSON schema in format" : "the JSON schema of a tool";
+}
+
+Error TooMuch(Place place, const std::string& what, const std::string& most) {
   return {Code::kInvalidArgument,
-          "the JSON schema in format has " + what + " (at most " + most + ")"};
+          std::string(NameOf(place)) + " has " + what + " (at most " + most + ")"};
 }
 
 // Reads events, keeps no tree: a bomb is refused at the first value too many.
 class Checker final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Checker(const SchemaLimits& limits) : limits_(limits) {}
+  Checker(const SchemaLimits& limits, Place place) : limits_(limits), place_(place) {}
 
   const std::optional<Error>& error() const { return error_; }
 
@@ -47,8 +55,8 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
       if (key_ == "type") levels_.back().is_integer = true;
       if (levels_.back().is_types) levels_[levels_.size() - 2].is_integer = true;
     }
-    if (key_ == "pattern") pattern_bytes_ += value.size();
-    if (pattern_bytes_ > limits_.pattern_bytes) {
+    if (key_ == "pattern") counts_.pattern_bytes += value.size();
+    if (counts_.pattern_bytes > limits_.pattern_bytes) {
       return Refuse("too long patterns", std::to_string(limits_.pattern_bytes) + " bytes");
     }
     return Value();
@@ -67,8 +75,9 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception&) override {
-    error_ = Error{Code::kInvalidArgument, "the JSON schema in format is not valid JSON (at byte " +
-                                               std::to_string(position) + ")"};
+    error_ =
+        Error{Code::kInvalidArgument, std::string(NameOf(place_)) + " is not valid JSON (at byte " +
+                                          std::to_string(position) + ")"};
     return false;
   }
 
@@ -84,22 +93,22 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   };
 
   bool Refuse(const std::string& what, const std::string& most) {
-    error_ = TooMuch(what, most);
+    error_ = TooMuch(place_, what, most);
     return false;
   }
   bool Value() {
-    if (!levels_.empty() && levels_.back().is_choices && ++n_choices_ > limits_.choices) {
+    if (!levels_.empty() && levels_.back().is_choices && ++counts_.n_choices > limits_.choices) {
       return Refuse("too many choices", std::to_string(limits_.choices));
     }
-    if (++n_values_ > limits_.values)
+    if (++counts_.n_values > limits_.values)
       return Refuse("too many values", std::to_string(limits_.values));
     return true;
   }
   bool Number(double value) {
     if (key_ != "minLength" && key_ != "maxLength" && key_ != "minItems" && key_ != "maxItems")
       return true;
-    repetitions_ += std::abs(value);
-    if (repetitions_ <= limits_.repetitions) return true;  // false for NaN, too
+    counts_.repetitions += std::abs(value);
+    if (counts_.repetitions <= limits_.repetitions) return true;  // false for NaN, too
     return Refuse("too high lengths",
                   std::to_string(static_cast<int>(limits_.repetitions)) + " together");
   }
@@ -136,12 +145,15 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
       what = "a maximum of more than 15 digits below 0 and no minimum: give both";
     }
     if (what.empty()) return true;
-    error_ = Error{Code::kInvalidArgument, "the JSON schema in format has an integer with " + what};
+    error_ =
+        Error{Code::kInvalidArgument, std::string(NameOf(place_)) + " has an integer with " + what};
     return false;
   }
   bool Open(bool is_array) {
+    if (place_ == Place::kTools && levels_.size() == 1) counts_ = {};  // the next tool
     if (!Value()) return false;
-    if (static_cast<int>(levels_.size()) >= limits_.depth) {
+    const int n_around = place_ == Place::kTools ? kLevelsAroundParameters : 0;
+    if (static_cast<int>(levels_.size()) - n_around >= limits_.depth) {
       return Refuse("too deep nesting", std::to_string(limits_.depth));
     }
     const bool is_choices =
@@ -161,25 +173,37 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   const SchemaLimits& limits_;
+  const Place place_;
   std::optional<Error> error_;
   std::vector<Level> levels_;
   std::string key_;  // of the value that comes
-  int n_values_ = 0;
-  int n_choices_ = 0;
-  double repetitions_ = 0;
-  std::size_t pattern_bytes_ = 0;
+  struct Counts {
+    int n_values = 0;
+    int n_choices = 0;
+    double repetitions = 0;
+    std::size_t pattern_bytes = 0;
+  } counts_;
 };
+
+Status Check(std::string_view json, const SchemaLimits& limits, Place place) {
+  Checker checker(limits, place);
+  nlohmann::json::sax_parse(json, &checker);
+  if (checker.error()) return Fail(*checker.error());
+  return {};
+}
 
 }  // namespace
 
 Status CheckSchema(std::string_view schema, const SchemaLimits& limits) {
   if (schema.size() > limits.bytes) {
-    return Fail(TooMuch(std::to_string(schema.size()) + " bytes", std::to_string(limits.bytes)));
+    return Fail(TooMuch(Place::kFormat, std::to_string(schema.size()) + " bytes",
+                        std::to_string(limits.bytes)));
   }
-  Checker checker(limits);
-  nlohmann::json::sax_parse(schema, &checker);
-  if (checker.error()) return Fail(*checker.error());
-  return {};
+  return Check(schema, limits, Place::kFormat);
+}
+
+Status CheckTools(std::string_view tools_json, const SchemaLimits& limits) {
+  return Check(tools_json, limits, Place::kTools);
 }
 
 }  // namespace corral::engine

@@ -28,4 +28,8 @@ struct SchemaLimits {
 // too.
 Status CheckSchema(std::string_view schema, const SchemaLimits& limits = {});
 
+// The same for a request's tools, an array: each tool by itself, whose parameters may have as much
+// as a schema. Their bytes have no limit of their own: descriptions may be long.
+Status CheckTools(std::string_view tools_json, const SchemaLimits& limits = {});
+
 }  // namespace corral::engine

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "bench.h"
+#include "engine/llama/chat_templates.h"
 #include "support/tiny_models/tiny_models.h"
 
 namespace corral::engine {
@@ -196,8 +197,16 @@ TEST(EngineBombs, SchemasAreRefusedInTime) {
   EXPECT_TRUE(bench.Run(Greedy("hello", 2)).IsFinished());
 }
 
-TEST(EngineBombs, SchemasOfToolsAreBoundedToo) {
-  Bench bench(ChatModel());
+// A model whose template, Hermes', describes tools, so that llama.cpp makes a grammar of them.
+std::string ModelWithTools() {
+  testing::TinyLlamaOptions options;
+  options.is_endless = true;
+  options.chat_template = std::string(EmbeddedTemplate("Qwen-Qwen2.5-7B-Instruct.jinja"));
+  options.control_tokens = {"<|im_start|>", "<|im_end|>"};
+  return testing::TinyLlama(options).Bytes();
+}
+
+GenerateJob ChatWithTool(const std::string& parameters) {
   GenerateJob job = Greedy("", 2);
   job.is_chat = true;
   job.prompt.kind = PromptSource::Kind::kMessages;
@@ -205,11 +214,46 @@ TEST(EngineBombs, SchemasOfToolsAreBoundedToo) {
   message.role = "user";
   message.content = "hello";
   job.prompt.messages = {message};
-  job.prompt.tools_json = R"([{"type":"function","function":{"name":"f","parameters":)" +
-                          Nested(R"({"type":"array","items":)", "}", 20000) + "}}]";
-  const Story story = bench.Run(job);
-  EXPECT_EQ(story.n_last, 1);
-  EXPECT_TRUE(bench.Run(Greedy("hello", 2)).IsFinished());
+  job.prompt.tools_json =
+      R"([{"type":"function","function":{"name":"f","parameters":)" + parameters + "}}]";
+  return job;
+}
+
+TEST(EngineBombs, SchemasOfToolsAreRefusedInTime) {
+  Bench bench(ModelWithTools(), Bench::Small(1, 2048));
+  std::string wide = R"({"type":"object","properties":{"x":{"type":"object","properties":{)";
+  for (int i = 0; i < 2000; ++i)
+    wide += (i > 0 ? "," : "") + std::string("\"p") + std::to_string(i) + R"(":{"type":"string"})";
+  wide += "}}}}";
+  // Every one within the limits of a schema, all together not.
+  std::string many = R"({"type":"object"}}})";
+  for (int i = 0; i < 150; ++i) {
+    many += R"(,{"function":{"name":"f)" + std::to_string(i) +
+            R"(","parameters":{"type":"object","properties":{)";
+    for (int p = 0; p < 120; ++p) {
+      many += (p > 0 ? "," : "") + std::string("\"p") + std::to_string(p) +
+              R"(":{"type":"array","items":{"enum":["a","b"]},"maxItems":30})";
+    }
+    many += "}}}}";
+  }
+  many.resize(many.size() - 2);
+  for (const std::string& bomb :
+       {Nested(R"({"type":"array","items":)", "}", 20000), wide, many,
+        std::string(
+            R"({"type":"object","properties":{"x":{"type":"string","maxLength":1000000000}}})"),
+        std::string(R"({"type":"object","properties":{"x":{"$ref":"#/properties/y"}}})")}) {
+    const Story story = bench.Run(ChatWithTool(bomb));
+    ASSERT_EQ(story.n_last, 1);
+    EXPECT_EQ(story.error().code, Code::kInvalidArgument)
+        << bomb.substr(0, 80) << ": " << story.error().message;
+    EXPECT_THAT(story.error().message, HasSubstr("tool")) << bomb.substr(0, 80);
+  }
+  for (const std::string_view fine :
+       {R"({"type":"object","properties":{"x":{"type":"string"}}})", R"({"type":"object"})", "{}",
+        R"({"type":"object","properties":{"x":{"type":"string","pattern":"^(?=a)b$"}}})"}) {
+    const Story story = bench.Run(ChatWithTool(std::string(fine)));
+    EXPECT_TRUE(story.IsFinished()) << fine << ": " << story.error().message;
+  }
 }
 
 }  // namespace
