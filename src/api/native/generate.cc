@@ -100,7 +100,7 @@ http::Task<Answer<void>> Generate(const Services& services, http::Exchange& exch
     co_await SendJson(exchange, ShortAnswer(recorder, "load"));
     co_return Answer<void>{};
   }
-  GenerateJob job = MakeJob(request, loaded->options, loaded->lease.num_ctx());
+  GenerateJob job = MakeJob(request, **model, loaded->options, loaded->lease.num_ctx());
   job.adapters = *std::move(adapters);
   job.want_context = !request.is_raw;
   job.prefix_salt = PrefixSalt(services.settings, exchange.request());
@@ -147,7 +147,7 @@ http::Task<Answer<void>> Chat(const Services& services, http::Exchange& exchange
     co_await SendJson(exchange, ShortAnswer(recorder, "load"));
     co_return Answer<void>{};
   }
-  GenerateJob job = MakeJob(request, loaded->options, loaded->lease.num_ctx());
+  GenerateJob job = MakeJob(request, **model, loaded->options, loaded->lease.num_ctx());
   job.adapters = *std::move(adapters);
   job.is_chat = true;
   job.prefix_salt = PrefixSalt(services.settings, exchange.request());

@@ -329,14 +329,16 @@ PromptSource ChatPrompt(ChatRequest& request, const models::Model& model,
   return source;
 }
 
-GenerateJob MakeJob(const GenerationParts& request, const ResolvedOptions& options, int num_ctx) {
+GenerateJob MakeJob(const GenerationParts& request, const models::Model& model,
+                    const ResolvedOptions& options, int num_ctx) {
   GenerateJob job;
   job.sampling = options.sampling;
   job.sampling.num_predict = BoundedPredict(options.sampling.num_predict, num_ctx);
   job.format_json = request.format_json;
   job.num_ctx = num_ctx;
   job.truncate = request.truncate;
-  job.shift = request.shift;
+  // Its keys cannot be moved to other positions.
+  job.shift = request.shift.value_or(model.config.model_family != "deepseek2");
   job.logprobs = request.logprobs;
   job.top_logprobs = static_cast<int>(request.top_logprobs);
   job.render_only = request.render_only;

@@ -65,7 +65,8 @@ PromptSource ChatPrompt(ChatRequest& request, const models::Model& model,
                         GoTemplateSetting setting);
 
 // Everything but the prompt. `num_ctx` is the lease's.
-GenerateJob MakeJob(const GenerationParts& request, const ResolvedOptions& options, int num_ctx);
+GenerateJob MakeJob(const GenerationParts& request, const models::Model& model,
+                    const ResolvedOptions& options, int num_ctx);
 
 // Cuts each vector to its first `dimensions` values and gives it norm 1 again, if it is longer.
 // Non-finite values are an error: 400 `embedding contains NaN or Inf values`.

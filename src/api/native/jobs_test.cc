@@ -183,5 +183,19 @@ TEST(HttpStatus, KnowsEveryCode) {
   }
 }
 
+TEST(Jobs, ContextSlidesUnlessTheFamilyCannotOrTheRequestSaysOtherwise) {
+  models::Model model = SmallModel();
+  GenerationParts request;
+  const auto shifts = [&] { return MakeJob(request, model, ResolvedOptions{}, 512).shift; };
+  EXPECT_TRUE(shifts());
+  model.config.model_family = "deepseek2";
+  EXPECT_FALSE(shifts());
+  request.shift = true;
+  EXPECT_TRUE(shifts());
+  request.shift = false;
+  model.config.model_family = "llama";
+  EXPECT_FALSE(shifts());
+}
+
 }  // namespace
 }  // namespace corral::api

@@ -212,7 +212,7 @@ void AddGenerationFields(GenerationParts* parts, Fields* fields) {
   fields->push_back({"format", [parts](Decoder& d) { ReadFormat(d, &parts->format_json); }});
   fields->push_back({"think", [parts](Decoder& d) { ReadThink(d, &parts->think); }});
   fields->push_back(TrueUnlessFalse("truncate", &parts->truncate));
-  fields->push_back(TrueUnlessFalse("shift", &parts->shift));
+  fields->push_back(Into("shift", &parts->shift));
   fields->push_back(Into("logprobs", &parts->logprobs));
   fields->push_back(Into("top_logprobs", &parts->top_logprobs));
   fields->push_back(Into("_debug_render_only", &parts->render_only));

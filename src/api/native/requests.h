@@ -41,7 +41,7 @@ struct GenerationParts : ModelParts {
   std::string format_json;  // compact; empty for absent, null and ""
   std::optional<Think> think;
   bool truncate = true;
-  bool shift = true;
+  std::optional<bool> shift;  // unset: as the model's family does
   bool logprobs = false;
   std::int64_t top_logprobs = 0;
   bool render_only = false;

@@ -46,7 +46,7 @@ TEST(GenerateRequest, ReadsAllFields) {
   EXPECT_TRUE(request->think->is_on);
   EXPECT_EQ(request->think->level, "low");
   EXPECT_FALSE(request->truncate);
-  EXPECT_FALSE(request->shift);
+  EXPECT_EQ(request->shift, false);
   EXPECT_TRUE(request->logprobs);
   EXPECT_EQ(request->top_logprobs, 3);
   EXPECT_TRUE(request->render_only);
@@ -57,7 +57,7 @@ TEST(GenerateRequest, HasOllamasDefaults) {
   ASSERT_TRUE(request);
   EXPECT_TRUE(request->is_streamed);
   EXPECT_TRUE(request->truncate);
-  EXPECT_TRUE(request->shift);
+  EXPECT_EQ(request->shift, std::nullopt);
   EXPECT_FALSE(request->think);
   EXPECT_FALSE(request->context);
   EXPECT_FALSE(request->keep_alive);
