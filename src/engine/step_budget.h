@@ -29,7 +29,7 @@ class StepBudget {
   // Whether streams and a chunk of prompts are evaluated in one batch. On CPU a chunk that fills
   // tiles of attention is better alone: a tile is computed over every cell that any of its rows
   // sees, so that a few rows of streams make a chunk read all their cells, too (64 rows beside 4
-  // streams of 350 tokens: 310 ms, and 190 + 25 ms apart).
+  // streams of 350 tokens: 310 ms, and 240 + 25 ms apart).
   bool SharesBatch(int n_streams, int n_prompt_tokens) const;
 
   // A step of so many tokens of streams and of prompts took that long. `n_streams_waiting`: streams
