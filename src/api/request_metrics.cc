@@ -55,7 +55,7 @@ void RequestMetrics::Observe(std::string_view path, int status, std::chrono::nan
 void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
   struct Watched {
     Counter evaluated, reused, generated, encoded, encoding_reused;
-    Gauge loaded, waiting;
+    Gauge loaded, waiting, parked;
     std::mutex mutex;  // two readers of /metrics must not add the same difference twice
   };
   const std::shared_ptr<Watched> watched(
@@ -70,6 +70,8 @@ void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
                                      "Images and sounds that were found encoded already."),
                   metrics.GetGauge("corral_loaded_models", "Models loaded."),
                   metrics.GetGauge("corral_waiting_requests", "Requests that wait for a model."),
+                  metrics.GetGauge("corral_prefix_cache_bytes",
+                                   "Memory that finished prompts take, of all loaded models."),
                   {}});
   metrics.OnCollect([watched, &scheduler] {
     const std::lock_guard lock(watched->mutex);
@@ -84,6 +86,7 @@ void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
     raise(watched->encoding_reused, totals.media_reused);
     watched->loaded.Set(static_cast<double>(scheduler.Loaded().size()));
     watched->waiting.Set(scheduler.WaitingRequests());
+    watched->parked.Set(static_cast<double>(totals.parked_bytes));
   });
 }
 

@@ -32,7 +32,7 @@ scheduler::Options SchedulerOptions(const Settings& settings) {
   options.prefix_cache_bytes = settings.prefix_cache_bytes
                                    ? static_cast<std::int64_t>(std::min<std::uint64_t>(
                                          *settings.prefix_cache_bytes, 1ULL << 50))
-                                   : -1;  // each worker takes a share of what is free then
+                                   : -1;  // a share of what is free, chosen by the workers
   return options;
 }
 

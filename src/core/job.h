@@ -218,8 +218,16 @@ struct LoadOptions {
   int use_mmap = -1;    // -1: by the room's own rule, 0: no, 1: yes
   bool flash_attention = true;
   std::string kv_cache_type;  // "": f16
-  // Budget for parked prefixes in host RAM; negative: a share of what is free once it is loaded.
+  // Budget for parked prefixes in host RAM, of all models together (see Sharers); negative: a share
+  // of what is free once it is loaded.
   std::int64_t prefix_cache_bytes = 0;
+};
+
+// With how many others a model shares the host at the moment; each number counts itself.
+struct Sharers {
+  std::int32_t n_computing = 1;  // models that have work: they divide the cores
+  std::int32_t n_parking = 1;    // models that park prefixes: they divide the memory for these
+  friend bool operator==(const Sharers&, const Sharers&) = default;
 };
 
 // What a worker says of a model once it is loaded.
@@ -246,7 +254,7 @@ struct EngineCounters {
   std::int64_t media_reused = 0;   // of these, found encoded already
   std::int64_t jobs_running = 0;
   std::int64_t jobs_waiting = 0;
-  std::int64_t parked_bytes = 0;
+  std::int64_t parked_bytes = 0;  // finished prompts in host RAM
 };
 
 }  // namespace corral

@@ -204,7 +204,8 @@ constexpr SettingRow kRows[] = {
      [](Input& input) { input.List(input.settings.allowed_hosts); }},
     {{"CORRAL_PREFIX_CACHE", "size", "",
       "Memory for finished prompts, for reuse (default: a share of what is free)", kShown, kUsed,
-      "0: off."},
+      "One budget of the server: the loaded models that generate divide it evenly. What is in a "
+      "model's context at the moment is not part of it. 0: off."},
      ApplyPrefixCache},
     {{"CORRAL_PREFIX_SALT", "string", "none",
       "Who shares finished prompts: none (everybody) or per-key (requests of one API key)", kShown,

@@ -42,8 +42,8 @@ class Engine {
   virtual void Cancel(JobId id) = 0;
   virtual void AddCredit(JobId id, int pieces) = 0;
   virtual EngineCounters Counters() const = 0;
-  // So many models compute on these cores at the moment, this one included; at least 1.
-  virtual void SetSharers(int n_sharers) = 0;
+  // What is parked beyond the model's part of the budget is forgotten soon.
+  virtual void SetSharers(Sharers sharers) = 0;
 };
 
 struct EngineConfig {

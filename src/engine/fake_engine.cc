@@ -168,7 +168,7 @@ class FakeEngine final : public Engine {
     event_.notify_all();
   }
 
-  void SetSharers(int) override {}
+  void SetSharers(Sharers) override {}
 
   EngineCounters Counters() const override {
     const std::lock_guard lock(mutex_);

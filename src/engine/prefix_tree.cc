@@ -83,6 +83,12 @@ bool PrefixTree::Add(std::string_view space, std::span<const Token> tokens, std:
   return true;
 }
 
+void PrefixTree::SetBudget(std::int64_t budget_bytes) {
+  budget_bytes_ = budget_bytes;
+  while (bytes_ > budget_bytes_ && EvictOne(clock_ + 1)) {
+  }
+}
+
 // Forgets the least recently used segment without children, of those last used before
 // `used_before`. False: there is none.
 bool PrefixTree::EvictOne(std::uint64_t used_before) {

@@ -59,7 +59,8 @@ class PrefixTree {
 
   // How much of a sequence is stored, and where: the first segment begins at 0, each later one at
   // or before the end of the one before it, and after that one's begin. Of a segment, only what
-  // comes before the next one's begin belongs to the sequence. Valid until the next Add.
+  // comes before the next one's begin belongs to the sequence. Valid until the next Add or
+  // SetBudget.
   struct Match {
     std::size_t n_tokens = 0;
     std::vector<const Segment*> path;
@@ -79,6 +80,8 @@ class PrefixTree {
            StateBytes state);
 
   std::int64_t budget_bytes() const { return budget_bytes_; }
+  // Forgets what is beyond a smaller one, least recently used first.
+  void SetBudget(std::int64_t budget_bytes);
   std::int64_t bytes() const { return bytes_; }  // never more than the budget
   std::size_t n_segments() const { return n_segments_; }
 
@@ -86,7 +89,7 @@ class PrefixTree {
   using Roots = std::vector<std::unique_ptr<Segment>>;
   bool EvictOne(std::uint64_t used_before);
 
-  const std::int64_t budget_bytes_;
+  std::int64_t budget_bytes_;
   std::int64_t bytes_ = 0;
   std::size_t n_segments_ = 0;
   std::uint64_t clock_ = 0;

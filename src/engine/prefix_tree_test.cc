@@ -100,6 +100,21 @@ TEST(PrefixTree, RefusesWhatDoesNotFitOrHasNoBeginning) {
   EXPECT_EQ(tree.Find("", Range(0, 10), false).n_tokens, 10U);
 }
 
+TEST(PrefixTree, ASmallerBudgetForgetsTheLeastRecentlyUsed) {
+  PrefixTree tree(1 << 20);
+  ASSERT_TRUE(Add(tree, Range(0, 100)));
+  ASSERT_TRUE(Add(tree, Range(500, 100)));
+  tree.Touch(tree.Find("", Range(0, 100), false));
+  tree.SetBudget(tree.bytes() - 1);
+  EXPECT_EQ(tree.n_segments(), 1U);
+  EXPECT_EQ(tree.Find("", Range(0, 100), false).n_tokens, 100U);
+  tree.SetBudget(0);
+  EXPECT_EQ(tree.bytes(), 0);
+  EXPECT_FALSE(Add(tree, Range(0, 100)));
+  tree.SetBudget(1 << 20);
+  EXPECT_TRUE(Add(tree, Range(0, 100)));
+}
+
 TEST(PrefixTree, AnyOrderOfUseKeepsEveryPathWhole) {
   PrefixTree tree(40'000);
   std::minstd_rand random(7);

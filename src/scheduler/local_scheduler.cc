@@ -311,6 +311,7 @@ bool LocalScheduler::StartLoad(std::unique_ptr<Waiting>& waiting) {
         std::make_unique<StopCallback>(waiting->stop, [this] { Post([this] { OnStopped(); }); });
   }
   entry.waiters.push_back(std::move(waiting));
+  TellSharers();
   return true;
 }
 
@@ -380,6 +381,7 @@ void LocalScheduler::OnLoaded(EntryId id, Result<ModelFacts> result) {
        {"slots", result->n_slots},
        {"threads", result->n_threads},
        {"bytes", result->size_bytes}});
+  TellSharers();  // one that embeds parks nothing
   for (auto& waiting : waiters) {
     if (waiting->stop.StopRequested()) {
       waiting->on_lease(Fail(waiting->stop.ToError()));
@@ -410,14 +412,22 @@ void LocalScheduler::OnReleased(EntryId id) {
   TellSharers();
 }
 
-// Models that have work at the same time divide the cores.
+// Models that have work at the same time divide the cores; those that are in memory and park
+// prefixes divide the budget for these, also while they load or end.
 void LocalScheduler::TellSharers() {
-  const auto n_busy = static_cast<int>(std::count_if(
-      entries_.begin(), entries_.end(), [](const Entry& entry) { return entry.leases > 0; }));
+  const auto count = [this](const auto& which) {
+    const auto n = std::count_if(entries_.begin(), entries_.end(), which);
+    return std::max(static_cast<std::int32_t>(n), 1);
+  };
+  const std::int32_t n_busy = count([](const Entry& entry) { return entry.leases > 0; });
+  const std::int32_t n_parking = count([](const Entry& entry) {
+    return !entry.loaded_for.is_vocab_only && !entry.facts.is_embedding;
+  });
   for (Entry& entry : entries_) {
-    if (entry.leases == 0 || entry.told_sharers == n_busy) continue;
-    entry.told_sharers = n_busy;
-    entry.worker->SetSharers(n_busy);
+    const Sharers now{entry.leases > 0 ? n_busy : entry.told.n_computing, n_parking};
+    if (entry.told == now) continue;
+    entry.told = now;
+    entry.worker->SetSharers(now);
   }
 }
 

@@ -52,7 +52,7 @@ class LocalScheduler final : public Scheduler {
     ModelFacts facts;
     std::chrono::nanoseconds keep_alive{0};
     int leases = 0;
-    int told_sharers = 1;
+    Sharers told;
     int shown_num_ctx = 0;                          // of the newest request
     Clock::time_point idle_since;                   // while leases == 0
     bool must_go = false;                           // as soon as it is idle: replaced

@@ -27,7 +27,10 @@ class FakeWorker final : public worker::Worker {
   JobId Submit(worker::Job, worker::EventSink) override { return JobId{1}; }
   void Cancel(JobId) override {}
   void AddCredit(JobId, int) override {}
-  void SetSharers(int n_sharers) override { sharers = n_sharers; }
+  void SetSharers(Sharers told) override {
+    n_computing = told.n_computing;
+    n_parking = told.n_parking;
+  }
   bool IsAlive() const override { return is_alive; }
   pid_t pid() const override { return 4711; }
   ModelFacts facts() const override { return {}; }
@@ -41,8 +44,7 @@ class FakeWorker final : public worker::Worker {
     if (!is_gone.exchange(true)) callbacks_.on_gone();
   }
 
-  void FinishLoad() {
-    ModelFacts loaded;
+  void FinishLoad(ModelFacts loaded = {}) {
     loaded.n_ctx_seq = launch.options.num_ctx;
     loaded.size_bytes = 1000;
     callbacks_.on_loaded(loaded);
@@ -59,7 +61,7 @@ class FakeWorker final : public worker::Worker {
 
   const worker::Launch launch;
   std::atomic<bool> is_alive{true}, is_gone{false};
-  std::atomic<int> sharers{1};
+  std::atomic<int> n_computing{1}, n_parking{1};
 
  private:
   const worker::Launcher::Callbacks callbacks_;
@@ -165,14 +167,44 @@ TEST_F(SchedulerTest, ModelsThatHaveWorkAtTheSameTimeAreToldSo) {
   Make();
   const Lease a = Get(Model("a"));
   const auto first = launcher_->Next();
-  EXPECT_EQ(first->sharers, 1);
+  EXPECT_EQ(first->n_computing, 1);
   Lease b = Get(Model("b"));
   const auto second = launcher_->Next();
-  EXPECT_EQ(first->sharers, 2);
-  EXPECT_EQ(second->sharers, 2);
+  EXPECT_EQ(first->n_computing, 2);
+  EXPECT_EQ(second->n_computing, 2);
   b.Release();
   scheduler_->Loaded();  // answered after the release
-  EXPECT_EQ(first->sharers, 1);
+  EXPECT_EQ(first->n_computing, 1);
+}
+
+TEST_F(SchedulerTest, ModelsInMemoryAreToldHowManyDivideTheBudgetForParkedPrefixes) {
+  launcher_->loads_at_once = false;
+  Make();
+  Ask(Model("a"));
+  const auto first = launcher_->Next();
+  first->FinishLoad();
+  Answer().value().Release();  // idle ones keep what they parked, and so are told, too
+  Ask(Model("b"));
+  const auto second = launcher_->Next();
+  scheduler_->Loaded();  // answered after the load has begun
+  EXPECT_EQ(first->n_parking, 2) << "before the other one has its memory";
+  EXPECT_EQ(second->n_parking, 2);
+  ModelFacts embeds;
+  embeds.is_embedding = true;
+  second->FinishLoad(embeds);
+  const auto lease = Answer();
+  EXPECT_EQ(first->n_parking, 1) << "a model that embeds parks nothing";
+  Ask(VocabularyOf("c"));
+  launcher_->Next()->FinishLoad();
+  EXPECT_TRUE(Answer());
+  EXPECT_EQ(first->n_parking, 1);
+  Ask(Model("d"));
+  const auto third = launcher_->Next();
+  scheduler_->Loaded();
+  EXPECT_EQ(first->n_parking, 2);
+  third->Die();
+  scheduler_->Loaded();
+  EXPECT_EQ(first->n_parking, 1);
 }
 
 TEST_F(SchedulerTest, UnloadsAfterTheKeepAliveOfTheLastLease) {

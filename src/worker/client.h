@@ -53,9 +53,8 @@ class Worker {
   // The consumer took `pieces` pieces.
   virtual void AddCredit(JobId job, int pieces) = 0;
 
-  // So many models compute on these cores at the moment, this one included: it takes its part of
-  // them.
-  virtual void SetSharers(int n_sharers) = 0;
+  // It takes its part of what they share.
+  virtual void SetSharers(Sharers sharers) = 0;
 
   virtual bool IsAlive() const = 0;
   virtual pid_t pid() const = 0;

@@ -27,7 +27,7 @@ class Host {
         run_task_(run_task),
         reader_(kSocketFd, /*takes_files=*/true),
         outbox_(
-            kSocketFd, [this] { SendCounters(); }, [] { ::_exit(0); }) {}
+            kSocketFd, [this] { SendCountersIfNew(); }, [] { ::_exit(0); }) {}
 
   int Run() {
     for (;;) {
@@ -73,8 +73,9 @@ class Host {
     if (is_loaded_) engine_->AddCredit(frame.job, frame.pieces);
   }
   void On(SharersFrame frame) {
-    n_sharers_ = frame.n_sharers;
-    if (is_loaded_) engine_->SetSharers(frame.n_sharers);
+    const std::lock_guard lock(sharers_mutex_);
+    sharers_ = frame.sharers;
+    if (is_loaded_) engine_->SetSharers(sharers_);
   }
   // The server never gets here: these go the other way.
   template <class Other>
@@ -130,8 +131,11 @@ class Host {
       const std::lock_guard lock(counters_mutex_);
       is_counting_ = true;
     }
-    is_loaded_ = true;
-    engine_->SetSharers(n_sharers_);  // what was said while it loaded
+    {
+      const std::lock_guard lock(sharers_mutex_);
+      engine_->SetSharers(sharers_);  // what was said while it loaded
+      is_loaded_ = true;
+    }
     Send(LoadedFrame{BuildCheck(), engine_->facts()});
   }
 
@@ -184,7 +188,7 @@ class Host {
     if (IsLast(event)) {
       --n_jobs_;
       // Before the last event: who reads the counters after an answer finds it counted.
-      if (const auto counters = ReadCounters()) Send(CountersFrame{*counters});
+      if (const auto counters = ReadCounters()) SendCounters(*counters);
     }
     std::visit([this, id](auto& body) { SendEvent(id, std::move(body)); }, event);
   }
@@ -198,9 +202,16 @@ class Host {
 
   void Send(const Frame& frame) { outbox_.Send(EncodeFrame(frame)); }
 
-  void SendCounters() {
-    if (n_jobs_ == 0) return;
-    if (const auto counters = ReadCounters()) Send(CountersFrame{*counters});
+  void SendCounters(const EngineCounters& counters) {
+    told_parked_bytes_ = counters.parked_bytes;
+    Send(CountersFrame{counters});
+  }
+
+  // While there is work, and when an idle model has forgotten what others want the memory for.
+  void SendCountersIfNew() {
+    const auto counters = ReadCounters();
+    if (counters && (n_jobs_ > 0 || counters->parked_bytes != told_parked_bytes_))
+      SendCounters(*counters);
   }
 
   const engine::EngineFactory& factory_;
@@ -209,7 +220,9 @@ class Host {
   std::atomic<bool> is_loaded_{false};
   std::atomic<bool> is_stopping_{false};
   std::atomic<int> n_jobs_{0};
-  std::atomic<int> n_sharers_{1};
+  std::mutex sharers_mutex_;  // also while the engine hears of it: the newest is the last
+  Sharers sharers_;           // guarded by sharers_mutex_
+  std::atomic<std::int64_t> told_parked_bytes_{0};
   std::mutex counters_mutex_;
   bool is_counting_ = false;                // guarded by counters_mutex_: engine_ may be asked
   Outbox outbox_;                           // outlives what sends through it

@@ -139,8 +139,8 @@ void ProcessWorker::AddCredit(JobId job, int pieces) {
   outbox_.TryPush({.bytes = EncodeFrame(CreditFrame{job, pieces})});
 }
 
-void ProcessWorker::SetSharers(int n_sharers) {
-  outbox_.TryPush({.bytes = EncodeFrame(SharersFrame{n_sharers})});
+void ProcessWorker::SetSharers(Sharers sharers) {
+  outbox_.TryPush({.bytes = EncodeFrame(SharersFrame{sharers})});
 }
 
 ModelFacts ProcessWorker::facts() const {

@@ -37,7 +37,7 @@ class ProcessWorker final : public Worker {
   JobId Submit(Job job, EventSink sink) override;
   void Cancel(JobId job) override;
   void AddCredit(JobId job, int pieces) override;
-  void SetSharers(int n_sharers) override;
+  void SetSharers(Sharers sharers) override;
   bool IsAlive() const override { return is_alive_; }
   pid_t pid() const override { return pid_; }
   ModelFacts facts() const override;

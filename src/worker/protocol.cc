@@ -170,7 +170,7 @@ void Describe(Archive& a, CountersFrame& v) {
 }
 template <class Archive>
 void Describe(Archive& a, SharersFrame& v) {
-  a(v.n_sharers);
+  a(v.sharers.n_computing, v.sharers.n_parking);
 }
 template <class Archive>
 void Describe(Archive& a, TaskFrame& v) {

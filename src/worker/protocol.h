@@ -61,9 +61,8 @@ struct TaskFrame {
   std::uint32_t n_inputs = 0;
 };
 
-// How many models compute on these cores at the moment, this one included.
 struct SharersFrame {
-  std::int32_t n_sharers = 1;
+  Sharers sharers;
 };
 
 // Worker to server.

@@ -129,7 +129,7 @@ class FakeWorker final : public worker::Worker {
     const std::lock_guard lock(mutex_);
     credit_ += pieces;
   }
-  void SetSharers(int /*n_sharers*/) override {}
+  void SetSharers(Sharers /*sharers*/) override {}
   bool IsAlive() const override { return true; }
   pid_t pid() const override { return 1; }
   ModelFacts facts() const override { return {}; }

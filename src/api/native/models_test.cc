@@ -241,6 +241,7 @@ TEST_F(ModelRoutesTest, ShowMetrics) {
   scheduler_.counters.tokens_generated = 7;
   scheduler_.counters.media_encoded = 3;
   scheduler_.counters.media_reused = 4;
+  scheduler_.counters.parked_bytes = 8;
   scheduler_.n_waiting = 2;
   scheduler_.loaded.resize(1);
   Ask("GET", "/metrics");
@@ -252,6 +253,7 @@ TEST_F(ModelRoutesTest, ShowMetrics) {
        {"corral_prompt_tokens_evaluated_total 5\n", "corral_prompt_tokens_reused_total 6\n",
         "corral_tokens_generated_total 9\n", "corral_media_encoded_total 3\n",
         "corral_media_reused_total 4\n", "corral_loaded_models 1\n", "corral_waiting_requests 2\n",
+        "corral_prefix_cache_bytes 8\n",
         "corral_requests_total{route=\"/api/tags\",status=\"200\"} 1\n",
         "corral_requests_total{route=\"other\",status=\"404\"} 1\n",
         "corral_requests_total{route=\"/api/blobs/{digest}\",status=\"404\"} 1\n",

@@ -111,8 +111,8 @@ Generator::Generator(const LoadedModel& model, Projector* projector, const Engin
       n_slots_(n_slots),
       n_ctx_seq_(n_ctx_seq),
       n_cells_(llama_n_ctx(context_.get())),
-      cache_(context_.get(), model, n_slots + kSpareSequences,
-             ParkBudget(config.options.prefix_cache_bytes)),
+      park_budget_(ParkBudget(config.options.prefix_cache_bytes)),
+      cache_(context_.get(), model, n_slots + kSpareSequences, park_budget_),
       // A sequence's tokens of a step lie in one micro-batch: see SequenceCache::SaveProgress.
       batch_(static_cast<int>(llama_n_ubatch(context_.get()))),
       budget_(model.computes_on_cpu()),
@@ -151,6 +151,15 @@ void Generator::AddCredit(JobId id, int pieces) {
   event_.notify_all();
 }
 
+void Generator::SetParkSharers(int n_sharers) {
+  {
+    const std::lock_guard lock(mutex_);
+    n_park_sharers_ = std::max(n_sharers, 1);
+    is_woken_ = true;
+  }
+  event_.notify_all();
+}
+
 EngineCounters Generator::Counters() const {
   EngineCounters counters;
   counters.prompt_tokens_evaluated = n_evaluated_;
@@ -184,6 +193,7 @@ void Generator::Run() {
 bool Generator::TakeMessages() {
   std::vector<Message> messages;
   bool is_stopping = false;
+  int n_park_sharers = 1;
   {
     std::unique_lock lock(mutex_);
     if (!std::exchange(has_changed_, false)) {
@@ -191,8 +201,10 @@ bool Generator::TakeMessages() {
     }
     is_woken_ = false;
     is_stopping = is_stopping_;
+    n_park_sharers = n_park_sharers_;
     messages.swap(inbox_);
   }
+  cache_.SetParkBudget(park_budget_ / n_park_sharers);
   // Also when stopping: what was submitted but not looked at ends with the rest.
   for (Message& message : messages) {
     if (auto* job = std::get_if<std::unique_ptr<PreparedJob>>(&message)) {

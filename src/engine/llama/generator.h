@@ -71,6 +71,8 @@ class Generator {
   // A StopToken of a job has stopped: look at once.
   void Wake();
   void AddCredit(JobId id, int pieces);
+  // So many models, this one included, divide the budget for parked prefixes.
+  void SetParkSharers(int n_sharers);
 
   int n_slots() const { return n_slots_; }
   int n_ctx_seq() const { return n_ctx_seq_; }
@@ -201,6 +203,7 @@ class Generator {
   const int n_slots_;
   const int n_ctx_seq_;
   const std::size_t n_cells_;
+  const std::int64_t park_budget_;  // of all models together
 
   // The engine thread's own.
   SequenceCache cache_;
@@ -224,6 +227,7 @@ class Generator {
   std::condition_variable event_;
   std::vector<Message> inbox_;  // guarded by mutex_
   bool is_woken_ = false;       // guarded by mutex_
+  int n_park_sharers_ = 1;      // guarded by mutex_
   bool is_stopping_ = false;    // guarded by mutex_
 
   std::atomic<std::int64_t> n_evaluated_{0}, n_reused_{0}, n_generated_{0}, n_decodes_{0},

@@ -157,7 +157,10 @@ class LlamaEngine final : public Engine {
     if (generator_) generator_->AddCredit(id, pieces);
   }
 
-  void SetSharers(int n_sharers) override { cores_.SetSharers(n_sharers); }
+  void SetSharers(Sharers sharers) override {
+    cores_.SetSharers(sharers.n_computing);
+    if (generator_) generator_->SetParkSharers(sharers.n_parking);
+  }
 
   EngineCounters Counters() const override {
     EngineCounters counters = generator_ ? generator_->Counters() : EngineCounters{};

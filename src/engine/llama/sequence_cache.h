@@ -116,6 +116,7 @@ class SequenceCache {
   // False: the cells of all sequences are lost.
   bool PackCells(Running running);
 
+  void SetParkBudget(std::int64_t bytes) { tree_.SetBudget(bytes); }
   bool can_truncate() const { return kind_ != Kind::kState; }
   std::int64_t parked_bytes() const { return tree_.bytes(); }
 

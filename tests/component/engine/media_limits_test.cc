@@ -132,13 +132,13 @@ TEST_F(EngineMediaLimits, AnEncodeTakesNoMoreThreadsThanAreGoodNow) {
   if (n_most < 2) GTEST_SKIP() << "one processor: nothing can be fewer";
 
   // OpenMP starts a thread when it is first wanted, and keeps it.
-  bench.engine().SetSharers(n_most);
+  bench.engine().SetSharers({.n_computing = n_most});
   std::set<std::string> before = Threads();
   ASSERT_TRUE(bench.Run(About({Png(40, 30, 1)})).IsFinished());
   EXPECT_EQ(bench.engine().Counters().media_encoded, 1);
   EXPECT_EQ(CountNew(before), 0U) << "one thread for this model";
 
-  bench.engine().SetSharers(1);
+  bench.engine().SetSharers({});
   before = Threads();
   ASSERT_TRUE(bench.Run(About({Png(40, 30, 2)})).IsFinished());
   EXPECT_GT(CountNew(before), 0U) << "a lone model has them all";

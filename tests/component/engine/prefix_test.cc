@@ -1,4 +1,7 @@
 // What is evaluated and what is reused, by the engine's counters.
+#include <chrono>
+#include <thread>
+
 #include "bench.h"
 
 namespace corral::engine {
@@ -96,6 +99,21 @@ TEST(EnginePrefix, ParksNothingBeyondItsBudget) {
   for (unsigned i = 0; i < 3; ++i) none.Run(Greedy(Words(150, i), 2));
   EXPECT_EQ(none.engine().Counters().parked_bytes, 0);
   EXPECT_LT(none.Run(Greedy(Words(150, 0), 2)).finish().reused_tokens, 10);
+}
+
+TEST(EnginePrefix, AnIdleModelGivesUpWhatOthersMayPark) {
+  Bench::Options options = Bench::Small(1);
+  Bench bench(EndlessModel(), options);
+  for (unsigned i = 0; i < 3; ++i) bench.Run(Greedy(Words(150, i), 2));
+  const std::int64_t parked = bench.engine().Counters().parked_bytes;
+  ASSERT_GT(parked, 0);
+  const std::int64_t n_sharers = options.load.prefix_cache_bytes / parked + 1;
+  bench.engine().SetSharers({.n_parking = static_cast<std::int32_t>(n_sharers)});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (bench.engine().Counters().parked_bytes >= parked &&
+         std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
+  EXPECT_LT(bench.engine().Counters().parked_bytes, parked);
 }
 
 TEST(EnginePrefix, ReusesOnlyWhatWasKeptWhenTheContextWasShifted) {

@@ -5,10 +5,11 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
-from server import MODEL, Server, in_parallel, words  # noqa: E402
+from server import MODEL, Server, in_parallel, starter_model, wait_for, words  # noqa: E402
 
 EVALUATED = "corral_prompt_tokens_evaluated_total"
 REUSED = "corral_prompt_tokens_reused_total"
+PARKED = "corral_prefix_cache_bytes"
 GREEDY = {"temperature": 0, "num_predict": 8, "seed": 1}
 # What may be evaluated besides the prefix and the suffixes: the last token of a prompt is always evaluated for its logits,
 # and a prefix may be shared in blocks.
@@ -96,6 +97,27 @@ class PrefixOfAKey(unittest.TestCase):
                     self.assertLess(max(first), 100, "found what another user asked")
                     for key in ("alice", "bob", None):
                         self.assertGreater(reused(path, key), 250)
+
+
+class Budget(unittest.TestCase):
+    def test_models_divide_one_budget(self):
+        budget = 24_000_000  # about 1,000 tokens of this model
+        with Server(with_model=True, env={"CORRAL_PREFIX_CACHE": str(budget), "OLLAMA_NUM_PARALLEL": "1"}) as server:
+            # Another GGUF is another worker; this one has the same weights.
+            data = bytearray(pathlib.Path(starter_model()).read_bytes())
+            data[data.index(b"general.name") + len(b"general.name") + 4 + 8] ^= 1
+            path = server.folder / "second.gguf"
+            path.write_bytes(data)
+            digest, _ = server.upload(path)
+            server.ask("/api/create", {"model": "second", "files": {"second.gguf": digest}})
+            for seed in range(1, 5):
+                ask(server, words(300, seed=seed))
+            parked = server.metrics()[PARKED]
+            self.assertGreater(parked, budget / 2, "one model has all of it")
+            self.assertLessEqual(parked, budget)
+            server.ask("/api/generate", {"model": "second", "prompt": "Hello", "raw": True, "options": GREEDY})
+            self.assertEqual(2, len(server.workers()))
+            wait_for(lambda: server.metrics()[PARKED] <= budget / 2, "the idle model to give up the other's part")
 
 
 if __name__ == "__main__":
