@@ -57,7 +57,7 @@ common_chat_templates_inputs ToInputs(const FormatRequest& request) {
   for (const ChatMessage& message : request.messages) inputs.messages.push_back(ToCommon(message));
   inputs.tools = ParseTools(request.tools_json);
   inputs.parallel_tool_calls = !inputs.tools.empty();
-  inputs.enable_thinking = !request.think || request.think->is_on;
+  inputs.enable_thinking = request.think && request.think->is_on;
   if (request.think) {
     // Some templates ask for this name, and know nothing of enable_thinking.
     inputs.chat_template_kwargs["thinking"] = request.think->is_on ? "true" : "false";
@@ -86,6 +86,16 @@ std::string FirstClose(const common_chat_params& params) {
   return params.thinking_end_tags.empty() ? std::string() : params.thinking_end_tags[0];
 }
 
+// Whether a prompt that ends with `end` leaves thinking open, or has no place for it any more.
+bool IsThinkingOpen(std::string_view end, std::string_view open, std::string_view close) {
+  const std::size_t at = open.empty() ? std::string_view::npos : end.rfind(open);
+  return at != std::string_view::npos &&
+         end.find(close.empty() ? open : close, at + open.size()) == std::string_view::npos;
+}
+bool IsThinkingOver(std::string_view end, std::string_view open, std::string_view close) {
+  return !close.empty() && !IsThinkingOpen(end, open, close) && end.find(close) != end.npos;
+}
+
 // The schema's grammar or a call, each after thinking. `answer` and `calls` are the same template
 // applied with the schema and with the tools; llama.cpp itself drops the tools when both are given.
 std::string AnswerOrCall(const common_chat_params& answer, const CallGrammar& calls) {
@@ -96,11 +106,8 @@ std::string AnswerOrCall(const common_chat_params& answer, const CallGrammar& ca
   const std::string& open = answer.thinking_start_tag;
   const std::string close = FirstClose(answer);
   // The thinking that the prompt opens already is no part of what every answer begins with.
-  std::string_view begin = answer.generation_prompt;
-  const std::size_t opened = open.empty() ? std::string_view::npos : begin.rfind(open);
-  const bool is_opened =
-      opened != std::string_view::npos &&
-      begin.find(close.empty() ? open : close, opened + open.size()) == std::string_view::npos;
+  const std::string_view begin = answer.generation_prompt;
+  const bool is_opened = IsThinkingOpen(begin, open, close);
   std::string head;
   if (!begin.empty()) head = GrammarLiteral(begin) + " ";
   if (answer.supports_thinking && !close.empty() && !open.empty()) {
@@ -113,6 +120,67 @@ std::string AnswerOrCall(const common_chat_params& answer, const CallGrammar& ca
   }
   grammar += "blank ::= [ \\t\\n]{0,20}\n";
   return grammar + "root ::= answer-root | " + head + "blank calls-" + calls.start + "\n";
+}
+
+// What stands around an answer where llama.cpp's parser knows no schemas (its common/parsers): of
+// families whose messages are more than thinking in tags and then the answer. Calls bring their own
+// marks.
+struct Frame {
+  std::string_view prompt_end;          // the family is known by it
+  std::string_view open, close, after;  // thinking, and what follows it in any case
+  bool is_thinking_open = false;        // by the prompt
+  std::string_view answer_open;
+  std::string_view answer_close;  // if the model writes it
+  std::string_view call_open;     // if the model writes it
+};
+constexpr Frame kFrames[] = {
+    // Muse Glimmer
+    {"<|start|>assistant", " to=self<|message|>", "<|eom|>", "<|start|>assistant", false,
+     " to=user<|message|>", "", ""},
+    // Kimi K3, thinking and not
+    {"<|open|>think<|sep|>", "", "<|close|>think<|sep|>", "", true, "<|open|>response<|sep|>",
+     "<|close|>response<|sep|>", "<|open|>response<|sep|><|close|>response<|sep|>"},
+    {"<|open|>response<|sep|>", "", "", "", false, "", "<|close|>response<|sep|>",
+     "<|close|>response<|sep|>"},
+    // Functionary 3.2
+    {">>>", "", "", "", false, "all\n", "", ""},
+};
+
+// The schema's grammar or a call, each after thinking, for text that follows the prompt.
+std::string FramedAnswerOrCall(const std::string& schema, const common_chat_params& like,
+                               const CallGrammar& calls) {
+  const std::string_view end = like.generation_prompt;
+  const std::string close = FirstClose(like);
+  Frame frame{"", like.thinking_start_tag, close, "", false, "", "", ""};
+  frame.is_thinking_open = IsThinkingOpen(end, frame.open, close);
+  if (IsThinkingOver(end, frame.open, close)) frame.open = frame.close = "";
+  for (const Frame& known : kFrames) {
+    if (!end.ends_with(known.prompt_end)) continue;
+    frame = known;
+    break;
+  }
+  const auto literal = [](std::string_view text) {
+    return text.empty() ? std::string() : GrammarLiteral(text) + " ";
+  };
+  const auto optional = [](std::string_view text) {
+    return text.empty() ? std::string() : GrammarLiteral(text) + "? ";
+  };
+  std::string grammar = WithPrefix(schema, "answer-") + "\n";
+  std::string head;
+  if (!frame.close.empty() && (frame.is_thinking_open || !frame.open.empty())) {
+    grammar += UntilGrammar("thinking", frame.close) + "blank ::= [ \\t\\n]{0,20}\n";
+    head = frame.is_thinking_open
+               ? "thinking " + literal(frame.after)
+               : "(" + literal(frame.open) + "thinking " + literal(frame.after) + ")? ";
+    if (frame.answer_open.empty()) head += "blank ";
+  }
+  grammar += "root ::= " + head + "(" + literal(frame.answer_open) + "answer-root " +
+             optional(frame.answer_close);
+  if (!calls.start.empty()) {
+    grammar += "| " + optional(frame.call_open) + "calls-" + calls.start;
+    return grammar + ")\n" + WithPrefix(calls.rules, "calls-") + "\n";
+  }
+  return grammar + ")\n";
 }
 
 // What calls begin with in templates that tell the model how to write them, in words, and do not
@@ -304,7 +372,8 @@ struct Formatter::Templates {
     inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
     const common_chat_params* like = Analyse(request, inputs, reply.generation_prompt);
     const std::string grammar = like ? like->grammar : Apply(request, inputs).grammar;
-    for (const char* start : {"tool-calls", "tool-call-root", "tool-call"}) {
+    for (const char* start : {"tool-calls", "tool-call-root", "tool-call", "kimi-k3-tool-call",
+                              "ling3-tool-call", "tools"}) {
       if (HasRule(grammar, start)) return {grammar, start};
     }
     return {};
@@ -341,11 +410,9 @@ struct Formatter::Templates {
     reply->is_grammar_lazy = false;
     reply->triggers.clear();
     if (answer.grammar.empty()) {
-      // A format that llama.cpp has no schemas for: the answer alone, after thinking.
-      const auto grammar = SchemaGrammar(request.schema);
-      if (!grammar) throw std::invalid_argument(grammar.error().message);
-      reply->grammar =
-          AfterThinking(*grammar, answer.thinking_start_tag, FirstClose(answer), false);
+      const auto schema = SchemaGrammar(request.schema);
+      if (!schema) throw std::invalid_argument(schema.error().message);
+      reply->grammar = FramedAnswerOrCall(*schema, answer, calls);
       return;
     }
     reply->begins_with_prompt = true;

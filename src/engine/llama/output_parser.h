@@ -1,12 +1,14 @@
 // Splits one job's generated text into answer, thinking and tool calls while it streams.
 //
-// With the parser of a Jinja template: llama.cpp's common reads all text so far, and the difference
-// to the last reading goes out; a tool call goes out once it is whole. Half a call at the end, or
+// With the parser of a Jinja template: llama.cpp's common reads the text so far, without the middle
+// of what is long, and the difference to the last reading goes out; a tool call goes out once it is
+// whole. Half a call at the end, or
 // output that the parser refuses, is text: nothing is lost. With the marks of a Go template:
 // Ollama's generic parsers; the one for calls also behind a Jinja template whose calls common does
 // not know. Without: everything is text. One thread: the engine's.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string_view>
 
@@ -24,6 +26,9 @@ class OutputParser {
   void Add(std::string_view text, Piece* piece);
   // The end: what was held back.
   void Finish(Piece* piece);
+
+  // What llama.cpp has been made to read: in proportion to the text, however long it gets.
+  std::size_t n_parsed_bytes() const;
 
  private:
   class Reader;

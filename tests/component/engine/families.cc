@@ -44,7 +44,7 @@ std::vector<Family> MakeFamilies() {
   {
     Family& qwen = add("QwQ", "Qwen-QwQ-32B.jinja");
     qwen.has_thinking = true;
-    qwen.begins_inside = true;
+    qwen.always_thinks = true;
     qwen.thinking = "why\n</think>\n\n";
     qwen.call = kHermesCall;
     qwen.two_calls = kHermesCalls;
@@ -85,7 +85,7 @@ std::vector<Family> MakeFamilies() {
         add("DeepSeek R1 distilled", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja");
     deepseek.describes_tools = false;
     deepseek.has_thinking = true;
-    deepseek.begins_inside = true;
+    deepseek.always_thinks = true;
     deepseek.thinking = "why\n</think>\n\n";
     deepseek.call =
         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n"
@@ -95,7 +95,6 @@ std::vector<Family> MakeFamilies() {
     Family& deepseek = add("DeepSeek V3.1", "deepseek-ai-DeepSeek-V3.1.jinja");
     deepseek.describes_tools = false;
     deepseek.has_thinking = true;
-    deepseek.begins_inside = true;
     deepseek.thinking = "why</think>";
     deepseek.call =
         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"city\": \"Paris\"}"
@@ -136,9 +135,53 @@ std::vector<Family> MakeFamilies() {
   {
     Family& glm = add("GLM 4.7", "GLM-4.7-Flash.jinja");
     glm.has_thinking = true;
-    glm.begins_inside = true;
     glm.thinking = "why</think>";
     glm.call =
+        "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Paris</arg_value></tool_call>";
+  }
+  {
+    Family& glimmer = add("Muse Glimmer", "muse-glimmer.jinja");
+    glimmer.has_thinking = true;
+    glimmer.thinking = " to=self<|message|>why<|eom|><|start|>assistant";
+    glimmer.before_answer = " to=user<|message|>";
+    glimmer.call =
+        " to=get_weather<|message|><atem:function_calls>\n<atem:invoke name=\"get_weather\">\n"
+        "<atem:parameter name=\"city\">Paris</atem:parameter>\n</atem:invoke>\n"
+        "</atem:function_calls>";
+  }
+  for (const auto& [name, file] : {std::pair{"Kimi K2", "Kimi-K2-Instruct.jinja"},
+                                   std::pair{"Kimi K2 Thinking", "Kimi-K2-Thinking.jinja"}}) {
+    Family& kimi = add(name, file);
+    kimi.has_thinking = true;
+    kimi.thinking = "<think>why</think>";
+    kimi.call =
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0"
+        "<|tool_call_argument_begin|>{\"city\": \"Paris\"}<|tool_call_end|>"
+        "<|tool_calls_section_end|>";
+    kimi.call_id = "functions.get_weather:0";
+  }
+  {
+    Family& kimi = add("Kimi K3", "Kimi-K3.jinja");
+    kimi.has_thinking = true;
+    kimi.thinking = "why<|close|>think<|sep|><|open|>response<|sep|>";
+    kimi.call =
+        "<|close|>response<|sep|><|open|>tools<|sep|><|open|>call tool=\"get_weather\" index=\"1\""
+        "<|sep|><|open|>argument key=\"city\" type=\"string\"<|sep|>Paris<|close|>argument<|sep|>"
+        "<|close|>call<|sep|><|close|>tools<|sep|>";
+  }
+  add("GigaChat 3", "GigaChat3-10B-A1.8B.jinja").call =
+      "<|message_sep|>\n\nfunction call<|role_sep|>\n"
+      "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\"}}";
+  {
+    Family& functionary = add("Functionary 3.2", "meetkai-functionary-medium-v3.2.jinja");
+    functionary.before_answer = "all\n";
+    functionary.call = "get_weather\n{\"city\": \"Paris\"}";
+  }
+  {
+    Family& ling = add("Ling 3", "inclusionai-ling-3.0-flash.jinja");
+    ling.has_thinking = true;
+    ling.thinking = "why</think>";
+    ling.call =
         "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Paris</arg_value></tool_call>";
   }
   return all;

@@ -27,8 +27,7 @@ struct Family {
   bool has_tools = true;
   bool describes_tools = true;  // the template says what the tools are, not only what was called
   bool has_thinking = false;
-  // With thinking on, the prompt ends inside it: the model does not write the opening mark.
-  bool begins_inside = false;
+  bool always_thinks = false;  // whatever is asked for
   // How its models write: thinking "why", then what follows; and an answer without any.
   std::string thinking;
   // What a plain answer begins with, after thinking if there is any.

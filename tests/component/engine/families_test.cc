@@ -8,6 +8,7 @@
 
 #include "bench.h"
 #include "engine/llama/chat_templates.h"
+#include "engine/llama/output_parser.h"
 #include "engine/llama/output_syntax.h"
 #include "templates/renderers.h"
 
@@ -86,8 +87,7 @@ TEST(EngineFamilies, OnlyGranite3SaysInWordsHowToCall) {
 
 TEST(EngineFamilies, AFenceInAnAnswerStays) {
   for (const Family& family : Families()) {
-    if (family.begins_inside && family.name != "DeepSeek V3.1" && family.name != "GLM 4.7")
-      continue;  // these always think
+    if (family.always_thinks) continue;
     for (const bool with_tools : {false, true}) {
       if (with_tools && !family.has_tools) continue;
       const auto syntax = SyntaxOf(family, with_tools, false);
@@ -97,6 +97,18 @@ TEST(EngineFamilies, AFenceInAnAnswerStays) {
                        std::string(family.name) + (with_tools ? " with tools" : ""));
     }
   }
+}
+
+TEST(EngineFamilies, ThinkingThatIsNotAskedForIsOff) {
+  const Family& qwen = *std::find_if(Families().begin(), Families().end(),
+                                     [](const Family& one) { return one.name == "Qwen 3"; });
+  FormatRequest request = RequestOf(qwen, false, false);
+  const auto off = Formatters().Run(request, FormatProcesses::Limits(), {});
+  request.think.reset();
+  const auto absent = Formatters().Run(request, FormatProcesses::Limits(), {});
+  ASSERT_TRUE(off && absent);
+  EXPECT_THAT(absent->prompt, ::testing::EndsWith("<think>\n\n</think>\n\n"));
+  EXPECT_EQ(absent->prompt, off->prompt);
 }
 
 TEST(EngineFamilies, HarmonyTakesALevel) {
@@ -115,8 +127,7 @@ TEST(EngineFamilies, ReadPlainAnswers) {
       if (with_tools && !family.has_tools) continue;
       const auto syntax = SyntaxOf(family, with_tools, false);
       ASSERT_NE(syntax, nullptr);
-      if (family.begins_inside && family.name != "DeepSeek V3.1" && family.name != "GLM 4.7")
-        continue;  // these always think
+      if (family.always_thinks) continue;
       ExpectEverywhere(syntax, family.before_answer + "It is sunny. {1 < 2}", "",
                        "It is sunny. {1 < 2}", {},
                        std::string(family.name) + (with_tools ? " with tools" : ""));
@@ -174,7 +185,6 @@ TEST(EngineFamilies, HalfACallIsText) {
 
 TEST(EngineFamilies, AnAnswerThatHasBegunGoesOn) {
   for (const Family& family : Families()) {
-    if (family.name == "gpt-oss") continue;  // its channels are checked below
     FormatRequest request = RequestOf(family, false, false);
     ChatMessage begun;
     begun.role = "assistant";
@@ -187,6 +197,83 @@ TEST(EngineFamilies, AnAnswerThatHasBegunGoesOn) {
     const Answer answer = ReadIn(MakeSyntax(*reply).value(), {"sun", "ny."});
     EXPECT_EQ(answer.text, "sunny.") << family.name;
     EXPECT_EQ(answer.thinking, "") << family.name;
+  }
+}
+
+// In pieces of a few bytes. What it cost: bytes that were parsed.
+std::size_t CostOf(const std::shared_ptr<const OutputSyntax>& syntax, const std::string& output,
+                   Answer* answer) {
+  constexpr std::size_t kPiece = 8;
+  OutputParser parser(syntax);
+  const auto take = [answer](const Piece& piece) {
+    answer->text += piece.text;
+    answer->thinking += piece.thinking;
+    answer->calls.insert(answer->calls.end(), piece.tool_calls.begin(), piece.tool_calls.end());
+  };
+  for (std::size_t at = 0; at < output.size(); at += kPiece) {
+    const std::size_t n_before = answer->text.size() + answer->thinking.size();
+    Piece piece;
+    parser.Add(std::string_view(output).substr(at, kPiece), &piece);
+    take(piece);
+    // It streams: what is held back may become a mark, or is one.
+    if (answer->calls.empty() && at > 200 && at + 200 < output.size() && n_before > 100) {
+      EXPECT_LT(at, answer->text.size() + answer->thinking.size() + 200) << output.substr(at, 20);
+    }
+  }
+  Piece last;
+  parser.Finish(&last);
+  take(last);
+  return parser.n_parsed_bytes();
+}
+
+TEST(EngineFamilies, LongAnswersCostAsMuchAsTheyAreLong) {
+  std::string words;
+  while (words.size() < 24'000) words += "a < b, [c] and {d: \"e\"} are ☃; `x` <y> </z>.\n";
+  words += "End.";
+  for (const Family& family : Families()) {
+    if (family.always_thinks) continue;
+    const auto syntax = SyntaxOf(family, family.has_tools, family.has_thinking);
+    ASSERT_NE(syntax, nullptr);
+    std::string thinking = family.thinking;
+    if (const std::size_t why = thinking.find("why"); why != std::string::npos)
+      thinking.replace(why, 3, words);
+    const std::string output = thinking + family.before_answer + words;
+    Answer answer;
+    const std::size_t n_parsed = CostOf(syntax, output, &answer);
+    EXPECT_EQ(Trimmed(answer.thinking), family.has_thinking ? words : "") << family.name;
+    EXPECT_EQ(answer.text, words) << family.name;
+    EXPECT_LT(n_parsed, output.size() / 8 * 8000) << family.name;
+  }
+}
+
+TEST(EngineFamilies, LongCallsAndLongJsonCostAsMuchAsTheyAreLong) {
+  const Family& qwen = *std::find_if(Families().begin(), Families().end(),
+                                     [](const Family& one) { return one.name == "Qwen 3"; });
+  const std::string city(60'000, 'x');
+  {
+    Answer answer;
+    const std::string call =
+        "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"" + city +
+        "\"}}\n</tool_call>";
+    const std::size_t n_parsed = CostOf(SyntaxOf(qwen, true, true), call, &answer);
+    ASSERT_EQ(answer.calls.size(), 1U);
+    EXPECT_EQ(answer.calls[0].arguments_json, "{\"city\": \"" + city + "\"}");
+    EXPECT_LT(n_parsed, 50 * call.size());
+  }
+  for (const bool with_tools : {false, true}) {
+    FormatRequest request = RequestOf(qwen, with_tools, true);
+    request.schema = R"({"type":"array","items":{"type":"string"}})";
+    const auto reply = Formatters().Run(request, FormatProcesses::Limits(), {});
+    ASSERT_TRUE(reply) << reply.error().message;
+    std::string list = "[\"first\"";
+    while (list.size() < 60'000) list += R"(, "an \"item\" with ] and }")";
+    list += "]";
+    Answer answer;
+    const std::size_t n_parsed =
+        CostOf(MakeSyntax(*reply).value(), qwen.thinking + list + "\n", &answer);
+    EXPECT_EQ(answer.text, list);
+    EXPECT_EQ(Trimmed(answer.thinking), "why");
+    EXPECT_LT(n_parsed, 50 * list.size());
   }
 }
 

@@ -59,14 +59,12 @@ TEST(EngineStructured, HoldsForEachFamilyWithThinkingAndTools) {
         ASSERT_FALSE(reply->is_grammar_lazy) << what;
         const std::string head = reply->begins_with_prompt ? reply->generation_prompt : "";
         const std::string thought = with_thinking ? family.thinking : "";
-        const bool must_think =
-            family.begins_inside && family.name != "DeepSeek V3.1" && family.name != "GLM 4.7";
         const auto syntax = MakeSyntax(*reply).value();
         // Two parsers of llama.cpp's want a fence around what fits a schema.
         const bool is_fenced = family.name == "Ministral 3" || family.name == "Gemma 4";
         const std::string answer =
             thought + family.before_answer + (is_fenced ? "```json" + kObject + "```" : kObject);
-        if (with_thinking || !must_think) {
+        if (with_thinking || !family.always_thinks) {
           EXPECT_EQ(MatchOf(reply->grammar, head + answer), Match::kWhole)
               << what << "\n"
               << head << "|" << answer << "\n"
@@ -82,7 +80,7 @@ TEST(EngineStructured, HoldsForEachFamilyWithThinkingAndTools) {
               << what << ": " << wrong;
         }
         // Not even the beginning of an answer that is free text.
-        if (!must_think || with_thinking) {
+        if (!family.always_thinks || with_thinking) {
           EXPECT_EQ(MatchOf(reply->grammar,
                             head + thought + family.before_answer + "It is sunny in Paris."),
                     Match::kNo)
@@ -93,7 +91,7 @@ TEST(EngineStructured, HoldsForEachFamilyWithThinkingAndTools) {
             << what << "\n"
             << head + thought + family.call << "\n"
             << reply->grammar;
-        if (with_thinking || !must_think) {
+        if (with_thinking || !family.always_thinks) {
           ExpectEverywhere(syntax, thought + family.call, with_thinking ? "why" : "", "",
                            {R"(get_weather{"city":"Paris"})"}, what);
         }
