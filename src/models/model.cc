@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <string_view>
+
+#include "core/text.h"
+#include "templates/renderers.h"
 
 namespace corral::models {
 namespace {
@@ -88,11 +92,28 @@ bool PrefersJinja(const Model& model, std::string_view jinja) {
 bool Model::UsesGoTemplate(std::optional<bool> go_template_setting) const {
   if (!template_text) return false;
   const std::string_view jinja = JinjaOf(*this);
-  // A renderer is Ollama's own code for the format that the GGUF's template describes.
-  if (!config.renderer.empty()) return jinja.empty();
+  // A renderer is Ollama's own code for the format that the GGUF's template describes, or else one
+  // of ours does. TEMPLATE is for one that nobody knows.
+  if (!config.renderer.empty())
+    return jinja.empty() && templates::RendererTemplate(Renderer()).empty();
   if (!config.parser.empty() || IsHarmony(*this)) return true;
   if (go_template_setting) return *go_template_setting;
   return !PrefersJinja(*this, jinja);
+}
+
+// server/renderer_resolution.go: `gemma4` is one of two prompt formats, by the model's size.
+std::string Model::Renderer() const {
+  const std::string& named = config.renderer.empty() ? config.parser : config.renderer;
+  if (named == "passthrough") return "";
+  if (named != "gemma4") return named;
+  const std::string text = ToLowerAscii(std::string(name.model()) + ":" + std::string(name.tag()));
+  const bool is_large_by_name = text.find("12b") != std::string::npos ||
+                                text.find("26b") != std::string::npos ||
+                                text.find("31b") != std::string::npos;
+  const std::string& billions = config.model_type;  // "25.2B"
+  const bool is_large =
+      is_large_by_name || (billions.ends_with('B') && std::strtod(billions.c_str(), nullptr) >= 12);
+  return is_large ? "gemma4-large" : "gemma4-small";
 }
 
 std::vector<Capability> Model::Capabilities(std::optional<bool> go_template_setting) const {
@@ -118,7 +139,12 @@ std::vector<Capability> Model::Capabilities(std::optional<bool> go_template_sett
   } else if (!jinja.empty()) {
     of_template = templates::JinjaCapabilities(jinja);
   }
-  const ParserAbility ability = AbilityOf(config.parser);
+  // Behind a Go template only what we have a parser for is read; else by what renders the prompt.
+  const bool is_parser_known =
+      !templates::ParserTemplate(config.parser).empty() ||
+      (!UsesGoTemplate(go_template_setting) && !templates::RendererTemplate(Renderer()).empty());
+  const ParserAbility ability =
+      is_parser_known ? AbilityOf(config.parser) : ParserAbility{config.parser, false, false};
   add_if(Contains(of_template, Capability::kTools) || ability.has_tools, Capability::kTools);
   // Fill in the middle always renders the Go template.
   add_if(

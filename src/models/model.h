@@ -49,8 +49,11 @@ struct Model {
   std::optional<templates::Template> parsed_template = {};
 
   // Which template renders given OLLAMA_GO_TEMPLATE (unset, true, false): template_text, or the
-  // GGUF's own. False if there is no template_text.
+  // GGUF's own, or the one behind Renderer(). False if there is no template_text.
   bool UsesGoTemplate(std::optional<bool> go_template_setting) const;
+  // The name in the config that stands in for a template: `renderer`, or else `parser`, resolved by
+  // the model's size where Ollama does. Empty: none.
+  std::string Renderer() const;
   // For the template that is used; in the order of the enumeration.
   std::vector<Capability> Capabilities(std::optional<bool> go_template_setting) const;
   bool Has(Capability capability, std::optional<bool> go_template_setting) const;

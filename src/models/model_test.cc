@@ -97,7 +97,17 @@ TEST_F(ModelTest, ARendererMeansTheGgufsTemplateIfItHasOne) {
   EXPECT_FALSE(model.UsesGoTemplate(std::nullopt));
   Model without = Make("{{ .Prompt }}", "");
   without.config.renderer = "qwen3-coder";
-  EXPECT_TRUE(without.UsesGoTemplate(std::nullopt));
+  EXPECT_FALSE(without.UsesGoTemplate(std::nullopt)) << "a renderer we know";
+  without.config.renderer = "cogito";
+  EXPECT_TRUE(without.UsesGoTemplate(std::nullopt)) << "one we do not know";
+}
+
+TEST_F(ModelTest, AParserThatIsNotKnownReadsNothing) {
+  Model model = Make("{{ .Prompt }}", "");
+  model.config.parser = "harmony";
+  EXPECT_TRUE(model.Has(Capability::kTools, std::nullopt));
+  model.config.parser = "cogito";
+  EXPECT_THAT(model.Capabilities(std::nullopt), ElementsAre(Capability::kCompletion));
 }
 
 TEST_F(ModelTest, FindsCapabilitiesInTheGguf) {

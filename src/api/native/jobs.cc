@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <utility>
 
 #include "core/text.h"
@@ -68,26 +67,6 @@ bool HasChatTemplate(const models::Model& model) {
   return model.info && !model.info->ChatTemplate().empty();
 }
 
-// server/renderer_resolution.go: `gemma4` is one of two prompt formats, by the model's size.
-bool IsLargeGemma4(const models::Model& model) {
-  const std::string name =
-      ToLowerAscii(std::string(model.name.model()) + ":" + std::string(model.name.tag()));
-  for (const std::string_view size : {"12b", "26b", "31b"}) {
-    if (name.find(size) != std::string::npos) return true;
-  }
-  const std::string& billions = model.config.model_type;  // "25.2B"
-  return billions.ends_with('B') && std::strtod(billions.c_str(), nullptr) >= 12;
-}
-
-// The name in the config that stands in for a template; empty: none.
-std::string RendererOf(const models::Model& model) {
-  const std::string& name =
-      model.config.renderer.empty() ? model.config.parser : model.config.renderer;
-  if (name == "passthrough") return "";
-  if (name == "gemma4") return IsLargeGemma4(model) ? "gemma4-large" : "gemma4-small";
-  return name;
-}
-
 // How the answer to the prompt of a Go template is written; empty: as the template shows.
 std::string ParserOf(const models::Model& model, std::string_view go_template) {
   if (!model.config.parser.empty()) return model.config.parser;
@@ -100,14 +79,16 @@ std::string ParserOf(const models::Model& model, std::string_view go_template) {
 std::string GoTemplateOf(const models::Model& model, GoTemplateSetting setting) {
   if (model.template_text && model.UsesGoTemplate(setting)) return *model.template_text;
   if (HasChatTemplate(model)) return "";
+  if (!model.config.renderer.empty() && !templates::RendererTemplate(model.Renderer()).empty())
+    return "";
   if (model.template_text) return *model.template_text;
-  return RendererOf(model).empty() ? std::string(kBareTemplate) : std::string();
+  return model.Renderer().empty() ? std::string(kBareTemplate) : std::string();
 }
 
 // A model that brings no template, and names what to render with, must name what we know.
 Answer<void> CheckRenderer(const models::Model& model, GoTemplateSetting setting) {
   if (!GoTemplateOf(model, setting).empty() || HasChatTemplate(model)) return {};
-  const std::string renderer = RendererOf(model);
+  const std::string renderer = model.Renderer();
   if (!templates::RendererTemplate(renderer).empty()) return {};
   return Refuse(500, "unknown renderer " + GoQuote(renderer) +
                          ": the model brings no chat template, and none is known by this name; "
@@ -116,7 +97,7 @@ Answer<void> CheckRenderer(const models::Model& model, GoTemplateSetting setting
 
 void SetTemplate(const models::Model& model, std::string go_template, PromptSource* source) {
   source->parser = ParserOf(model, go_template);
-  source->renderer = RendererOf(model);
+  source->renderer = model.Renderer();
   source->go_template = std::move(go_template);
 }
 

@@ -3,12 +3,13 @@
 
 #include "bench.h"
 #include "engine/prompt_cut.h"
+#include "support/tiny_models/tiny_models.h"
 
 namespace corral::engine {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 GenerateJob Chat(std::vector<ChatMessage> messages, std::string go_template = {}) {
   GenerateJob job = Greedy("", 1);
@@ -33,6 +34,36 @@ TEST(EnginePrompt, RendersTheModelsOwnTemplate) {
   EXPECT_EQ(
       story.finish().rendered_prompt,
       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST(EnginePrompt, RendersByTheNameOfARenderer) {
+  Bench bench(EndlessModel());  // no template in the GGUF
+  GenerateJob job = Chat({Message("user", "U")});
+  job.prompt.renderer = "qwen3-coder";
+  EXPECT_THAT(bench.Run(job).finish().rendered_prompt,
+              HasSubstr("<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"));
+  job.prompt.renderer = "no-such";
+  EXPECT_THAT(bench.Run(job).error().message, HasSubstr("unknown renderer \"no-such\""));
+}
+
+// The grammar of the answer is the parser's: its marks are part of what the model must write.
+TEST(EnginePrompt, ReadsByTheNameOfAParser) {
+  corral::testing::TinyLlamaOptions options;
+  options.has_chat_template = false;
+  options.is_endless = true;
+  options.control_tokens = {"<|start|>", "<|channel|>", "<|message|>", "<|end|>"};
+  Bench bench(corral::testing::TinyLlama(options).Bytes());
+  GenerateJob job = Chat({Message("user", "U")}, "{{ .Prompt }}<|start|>assistant");
+  job.render_only = false;
+  job.sampling.num_predict = 200;
+  job.prompt.parser = "harmony";
+  job.format_json = R"({"const":1})";
+  const Story story = bench.Run(job);
+  ASSERT_TRUE(story.IsFinished()) << story.error().message;
+  std::string raw;
+  for (const TokenLogprob& one : story.logprobs) raw += one.token;
+  EXPECT_THAT(raw, HasSubstr("<|channel|>"));
+  EXPECT_THAT(story.text, Not(HasSubstr("<|channel|>")));
 }
 
 TEST(EnginePrompt, DropsTheOldestMessagesAndKeepsSystemAndLast) {
