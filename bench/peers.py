@@ -1,4 +1,5 @@
 """The servers that are measured, behind one face: start, a streamed completion with the time of every token, counters, memory."""
+import contextlib
 import http.client
 import json
 import os
@@ -58,6 +59,19 @@ def resident_bytes(pid):
     return 0
 
 
+def family(pid):
+    """The process and all that descend from it."""
+    children = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            child, rest = stat.read_text().split(" (", 1)
+            children.setdefault(int(rest.rsplit(") ", 1)[1].split()[1]), []).append(int(child))
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
+
+
 class Corral:
     """Ours; or Ollama's own server, which speaks the same."""
 
@@ -106,7 +120,10 @@ class Corral:
         return int(self.server.metrics().get(EVALUATED, 0))
 
     def resident(self):
-        return sum(resident_bytes(pid) for pid in [self.server.process.pid, *self.server.workers()])
+        return sum(resident_bytes(pid) for pid in family(self.server.process.pid))
+
+    def binary(self):
+        return os.environ["CORRAL_BIN"]
 
 
 class Ollama(Corral):
@@ -124,14 +141,17 @@ class Ollama(Corral):
 
     def __enter__(self):
         ours = os.environ["CORRAL_BIN"]
-        os.environ["CORRAL_BIN"] = self.find()
+        os.environ["CORRAL_BIN"] = self.binary()
         try:
             return super().__enter__()
         finally:
             os.environ["CORRAL_BIN"] = ours
 
     def evaluated(self):
-        return 0  # it does not tell
+        return None  # it does not tell
+
+    def binary(self):
+        return self.options.ollama
 
 
 class LlamaServer:
@@ -206,6 +226,8 @@ class LlamaServer:
                 line.tokens, line.prompt_tokens = record["tokens_predicted"], record["tokens_evaluated"]
                 line.evaluated = record["timings"]["prompt_n"]
                 line.rate = record["timings"]["predicted_per_second"]
+                if record["truncated"]:
+                    raise SystemExit("llama-server cut a prompt or an answer: nothing to compare with")
         connection.close()
         line.end()
         self.n_evaluated += line.evaluated

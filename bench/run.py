@@ -1,25 +1,35 @@
 #!/usr/bin/env python3
-"""Measures corral beside llama-server and llama-bench of the same llama.cpp build. See bench/README.md."""
+"""Measures corral beside llama-server and llama-bench of the same llama.cpp build, and an Ollama binary where one is found. See bench/README.md."""
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import platform
-import statistics
+import shutil
 import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/system/fixtures"), str(ROOT / "bench")]
+import creating  # noqa: E402
 import pull  # noqa: E402
 import works  # noqa: E402
-from peers import Corral, LlamaServer, Ollama, resident_bytes  # noqa: E402
+from peers import Corral, LlamaServer, Ollama  # noqa: E402
 from server import Server, free_port, starter_model, words  # noqa: E402
+from table import ROWS, judge, show  # noqa: E402
+
+OF_NO_MODEL = {"embed", "pull"}  # measured once, however many models
 
 
 def say(text):
     print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def optional(wanted, kind, *arguments):
+    """A server to measure if it is wanted; else None in its place."""
+    return kind(*arguments) if wanted else contextlib.nullcontext()
 
 
 def cores():
@@ -33,37 +43,6 @@ def cores():
     return max(1, len(siblings))
 
 
-# ---- the rows of the table: what is computed from a run of ours and a run of the peer's, and what is wanted
-
-def over(ours, peer, figure):
-    return ours[figure] / peer[figure]
-
-
-# work: [(label, figure of (ours, peer), "<=" or ">=", wanted or None)]
-ROWS = {
-    "one": [("one stream: tokens/s over llama-bench's", lambda o, p: over(o, p, "tokens_per_s"), ">=", 0.95)],
-    "shared": [("8 clients, one prefix, cold: wall over llama-server's", lambda o, p: over(o, p, "wall_s"), "<=", 0.35),
-               ("  tokens evaluated of all prompts' tokens", lambda o, p: o["evaluated"] / o["prompt_tokens"], "<=", None)],
-    "disjoint": [("8 disjoint prompts: wall over llama-server's", lambda o, p: over(o, p, "wall_s"), "<=", 1.0)],
-    "repeat": [("the same prompt again: first token over a step", lambda o, p: o["first_over_step"], "<=", 1.8)],
-    "beside": [("a stream beside a new prompt: its time over alone", lambda o, p: o["slower"], "<=", 2.5),
-               ("  longest gap between its tokens (s)", lambda o, p: o["longest_gap_s"], "<=", 0.3),
-               ("  the prompt's first token over llama-server's", lambda o, p: over(o, p, "prompt_first_s"), "<=", 1.4)],
-    "idle": [("a lone stream after 8 idle conversations: tokens/s over fresh", lambda o, p: o["kept"], ">=", 0.95)],
-    "turns": [("4 conversations of 4 turns: wall over llama-server's", lambda o, p: over(o, p, "wall_s"), "<=", None),
-              ("  tokens evaluated over llama-server's", lambda o, p: o["evaluated"] / max(p["evaluated"], 1), "<=", None)],
-    "embed": [("256 short texts: texts/s over llama-server's", lambda o, p: over(o, p, "texts_per_s"), ">=", 1.2)],
-    "two": [("two models at once: tokens/s over the mean of each alone", lambda o, p: o["total_over_alone"], ">=", 0.9)],
-    "cold": [("start to first token, model not loaded: over llama-server's", lambda o, p: over(o, p, "first_token_s"), "<=", None),
-             ("start to the first answer on / (s)", lambda o, p: o["answers_s"], "<=", 0.1)],
-    "pull": [("pull of 1 GiB, hashed and stored: time over curl + sha256sum", lambda o, p: over(o, p, "wall_s"), "<=", 0.9)],
-    "memory": [("resident, no model (MB)", lambda o, p: o["idle_bytes"] / 1e6, "<=", 25),
-               ("resident, one model: over llama-server's", lambda o, p: over(o, p, "loaded_bytes"), "<=", None)],
-}
-# How often the peer's own figure is shown: rows that are ratios of ours to itself.
-OF_ITSELF = {"repeat": "first_over_step", "beside": "slower", "idle": "kept", "two": "total_over_alone"}
-
-
 # ---- works that are not of the shape "a running server and a run's number"
 
 def llama_bench(options, depth):
@@ -75,69 +54,82 @@ def llama_bench(options, depth):
 
 
 def measure_one(options):
-    ours, peers = [], []
-    with Corral(options, {"model": options.model}) as corral:
-        corral.complete("Hello", 4)
+    figures = {"corral": [], "llama-bench": []}
+    models = {"model": options.model}
+    with Corral(options, models) as corral, optional(options.ollama, Ollama, options, models) as ollama:
+        streams = [corral, *([ollama] if ollama else [])]
+        for server in streams:
+            figures.setdefault(server.name, [])
+            server.complete("Hello", 4)
         for run in range(options.runs):
-            ours.append(works.one(corral, run))
-            peers.append(llama_bench(options, int(ours[-1]["prompt_tokens"])))
-    return {"corral": ours, "llama-bench": peers}
+            for server in streams:
+                figures[server.name].append(works.one(server, run))
+            figures["llama-bench"].append(llama_bench(options, int(figures["corral"][-1]["prompt_tokens"])))
+    return figures
 
 
-def until_first_token(options, peer):
+def until_first_token(peer):
     begin = time.monotonic()
     with peer:
         line = peer.complete("Hello", 1)
         return {"first_token_s": time.monotonic() - begin - (line.wall - line.first)}
 
 
-def measure_cold(options):
-    """A fresh server on a store that has the model; the file itself is in the page cache for both."""
-    ours, peers = [], []
-    with Server() as maker:
-        digest, _ = maker.upload(options.model)
-        maker.ask("/api/create", {"model": "model", "files": {"model.gguf": digest}})
-        maker.stop()
-        for _ in range(options.runs):
-            figures = {}
-            server = Server(models=maker.models)
-            server.port = free_port()
-            begin = time.monotonic()
-            with open(server.log_path, "wb") as log:
-                server.process = subprocess.Popen([f"{options.bin}/corral", "serve"], env=server.environment(), stdin=subprocess.DEVNULL, stdout=log,
-                                                  stderr=log)
+def from_start(binary, models):
+    """A fresh server on a store that has the model."""
+    figures = {}
+    server = Server(models=models)
+    server.port = free_port()
+    begin = time.monotonic()
+    with open(server.log_path, "wb") as log:
+        server.process = subprocess.Popen([binary, "serve"], env=server.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        while time.monotonic() - begin < 20:
             try:
-                while time.monotonic() - begin < 20:
-                    try:
-                        if server.get("/").status == 200:
-                            break
-                    except OSError:
-                        time.sleep(0.0005)
-                figures["answers_s"] = time.monotonic() - begin
-                stream = server.stream("/api/generate", {"model": "model", "prompt": "Hello", "raw": True, "options": {"num_predict": 1, "temperature": 0}})
-                stream.next()
-                figures["first_token_s"] = time.monotonic() - begin
-                stream.close()
-            finally:
-                server.__exit__(None, None, None)
-            ours.append(figures)
-            peers.append(until_first_token(options, LlamaServer(options, {"model": options.model})))
-    return {"corral": ours, "llama-server": peers}
+                if server.get("/").status == 200:
+                    break
+            except OSError:
+                time.sleep(0.0005)
+        figures["answers_s"] = time.monotonic() - begin
+        stream = server.stream("/api/generate", {"model": "model", "prompt": "Hello", "raw": True, "options": {"num_predict": 1, "temperature": 0}})
+        stream.next()
+        figures["first_token_s"] = time.monotonic() - begin
+        stream.close()
+    finally:
+        server.__exit__(None, None, None)
+    return figures
+
+
+def measure_cold(options):
+    """The file itself is in the page cache for all."""
+    models = {"model": options.model}
+    figures = {"corral": [], "llama-server": []}
+    with Corral(options, models) as maker, optional(options.ollama, Ollama, options, models) as ollama:
+        stores = [(server.name, server.binary(), server.server) for server in (maker, ollama) if server]
+        for _, _, server in stores:
+            server.stop()
+        for _ in range(options.runs):
+            for name, binary, server in stores:
+                figures.setdefault(name, []).append(from_start(binary, server.models))
+            figures["llama-server"].append(until_first_token(LlamaServer(options, models)))
+    return figures
 
 
 def measure_memory(options):
-    ours, peers = [], []
+    figures = {}
+    models = {"model": options.model}
     for _ in range(options.runs):
-        with Corral(options, {"model": options.model}) as corral, LlamaServer(options, {"model": options.model}) as peer:
-            corral.server.get("/api/tags")
+        with Corral(options, models) as corral, LlamaServer(options, models) as peer, \
+                optional(options.ollama, Ollama, options, models) as ollama:
+            for server in (corral, ollama):
+                if server:
+                    server.server.get("/api/tags")
             time.sleep(0.5)  # idle means idle
-            figures = {"idle_bytes": resident_bytes(corral.server.process.pid)}
-            for server in (corral, peer):
+            for server in (corral, peer, *([ollama] if ollama else [])):
+                run = {} if server is peer else {"idle_bytes": server.resident()}
                 server.complete(words(400, seed=1), 16)
-            figures["loaded_bytes"] = corral.resident()
-            ours.append(figures)
-            peers.append({"loaded_bytes": peer.resident()})
-    return {"corral": ours, "llama-server": peers}
+                figures.setdefault(server.name, []).append({**run, "loaded_bytes": server.resident()})
+    return figures
 
 
 def in_turns(options, work, servers):
@@ -167,88 +159,89 @@ def second_model(options):
     return str(path)
 
 
+def minilm(options):
+    """A GGUF of all-MiniLM-L6-v2 in F16, made by our own create; None where it cannot be fetched."""
+    try:
+        folder = creating.minilm()
+    except subprocess.SubprocessError as error:
+        say(f"scripts/fetch-minilm failed: {(getattr(error, 'stderr', None) or str(error)).strip()[-300:]}")
+        return None
+    path = pathlib.Path(options.results).resolve().parent / "all-MiniLM-L6-v2.F16.gguf"
+    with Server() as server:
+        records = creating.create(server, "minilm", files=creating.upload_folder(server, folder), quantize="F16")
+        if records[-1].get("status") != "success":
+            raise SystemExit(f"all-MiniLM-L6-v2 could not be converted: {records[-1]}")
+        (manifest,) = (server.models / "manifests").glob("*/*/minilm/latest")
+        (digest,) = [layer["digest"] for layer in json.loads(manifest.read_text())["layers"] if layer["mediaType"].endswith(".model")]
+        shutil.copyfile(server.models / "blobs" / digest.replace(":", "-"), path)
+    return str(path)
+
+
 def measure(options, name):
+    """None: it cannot be measured here, and why was said."""
     special = {"one": measure_one, "cold": measure_cold, "memory": measure_memory, "pull": pull.measure}
+    if name == "pull" and not pull.reg.is_installed():
+        say("pull: left out, no docker-registry (scripts/setup-debian test)")
+        return None
     if name in special:
         return special[name](options)
-    models, arguments, env = {"model": options.model}, [], {}
+    models, arguments = {"model": options.model}, []
     if name == "two":
         models["second"] = second_model(options)
     if name == "embed":
-        models, arguments = {"model": options.embedding_model}, ["--embedding", "-ub", "2048"]
-    with Corral(options, models, env) as corral, LlamaServer(options, models, arguments) as peer:
-        servers = [corral, peer]
-        if options.ollama and Ollama.find():
-            with Ollama(options, models) as ollama:
-                return in_turns(options, getattr(works, name), [*servers, ollama])
-        return in_turns(options, getattr(works, name), servers)
+        models, arguments = {"model": options.embedding_model or minilm(options)}, ["--embedding"]
+        if models["model"] is None:
+            say("embed: left out, no model that embeds")
+            return None
+    with Corral(options, models) as corral, LlamaServer(options, models, arguments) as peer, \
+            optional(options.ollama, Ollama, options, models) as ollama:
+        return in_turns(options, getattr(works, name), [server for server in (corral, peer, ollama) if server])
 
 
-# ---- report
-
-def summary(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": values}
-
-
-def judge(name, figures):
-    peer_name = next(peer for peer in figures if peer != "corral")
-    rows = []
-    for label, figure, relation, wanted in ROWS[name]:
-        row = {"label": label, **summary([figure(ours, peer) for ours, peer in zip(figures["corral"], figures[peer_name])]), "relation": relation,
-               "wanted": wanted}
-        if wanted is not None:
-            row["met"] = row["median"] <= wanted if relation == "<=" else row["median"] >= wanted
-        rows.append(row)
-    if name in OF_ITSELF:
-        rows[0]["peer"] = statistics.median(peer[OF_ITSELF[name]] for peer in figures[peer_name])
-    return rows
+def default_models():
+    gemma = os.environ.get("CORRAL_GEMMA_FILE")
+    return [starter_model(), *([gemma] if gemma else [])]
 
 
-def report(results):
-    lines = [("figure", "wanted", "median", "spread", "llama-server's", "")]
-    for work in results["works"].values():
-        for row in work["rows"]:
-            wanted = "" if row["wanted"] is None else f"{row['relation']} {row['wanted']}"
-            verdict = {True: "ok", False: "MISSED"}.get(row.get("met"), "")
-            peer = f"{row['peer']:.3f}" if "peer" in row else ""
-            lines.append((row["label"], wanted, f"{row['median']:.3f}", f"{row['min']:.3f}-{row['max']:.3f}", peer, verdict))
-    widths = [max(len(line[column]) for line in lines) for column in range(6)]
-    print(f"{results['model']}, {results['machine']['threads']} threads, {results['machine']['processor']}, load {results['machine']['load']}")
-    for line in lines:
-        print("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths))))
-
-
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("works", nargs="*", metavar="|".join(ROWS), help="which works (default: all; embed needs --embedding-model)")
+    parser.add_argument("works", nargs="*", metavar="|".join(ROWS), help="which works (default: all)")
     parser.add_argument("--bin", default=str(ROOT / "build/bin"), help="folder of corral, llama-bench and llama-server")
-    parser.add_argument("--model", help="GGUF (default: the starter model)")
-    parser.add_argument("--embedding-model", help="GGUF of a BERT for `embed`")
+    parser.add_argument("--model", action="append", dest="models", metavar="GGUF", help="what to measure; again for a table of another one (default: the starter model, and $CORRAL_GEMMA_FILE)")
+    parser.add_argument("--embedding-model", help="GGUF for `embed` (default: all-MiniLM-L6-v2 in F16, made by corral create)")
     parser.add_argument("--threads", type=int, default=cores(), help="of the peers; corral finds its own")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--ollama", action="store_true", help="measure an Ollama binary, too, if one is found (OLLAMA_BIN or the PATH)")
+    parser.add_argument("--no-ollama", action="store_true", help="leave out an Ollama binary that is found (OLLAMA_BIN or the PATH)")
     parser.add_argument("--results", default=str(ROOT / "bench/results/latest.json"))
     options = parser.parse_args()
     if unknown := set(options.works) - set(ROWS):
         parser.error(f"unknown work: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main():
+    options = parse()
     os.environ["CORRAL_BIN"] = f"{options.bin}/corral"
-    options.model = options.model or starter_model()
+    options.ollama = None if options.no_ollama else Ollama.find()
+    if not options.no_ollama:
+        say(f"Ollama: {options.ollama or 'none found (OLLAMA_BIN or the PATH)'}")
     pathlib.Path(options.results).parent.mkdir(parents=True, exist_ok=True)
-    results = {"machine": {"processor": processor(), "threads": options.threads, "system": platform.platform(),
-                           "load": " ".join(f"{load:.1f}" for load in os.getloadavg())},
-               "model": os.path.basename(options.model), "works": {}}
-    for name in options.works or ROWS:
-        if name == "embed" and not options.embedding_model:
-            say("embed: left out, no --embedding-model")
-            continue
-        if name == "pull" and not pull.reg.is_installed():
-            say("pull: left out, no docker-registry (scripts/setup-debian test)")
-            continue
-        say(f"{name}: {options.runs} runs in turns")
-        figures = measure(options, name)
-        results["works"][name] = {"rows": judge(name, figures), "figures": figures}
-        pathlib.Path(options.results).write_text(json.dumps(results, indent=2) + "\n")
-    report(results)
+    machine = {"processor": processor(), "threads": options.threads, "system": platform.platform(),
+               "load": " ".join(f"{load:.1f}" for load in os.getloadavg())}
+    results = {"machine": machine, "ollama": options.ollama, "models": []}
+    for number, model in enumerate(options.models or default_models()):
+        options.model = model
+        table = {"model": os.path.basename(model), "works": {}}
+        results["models"].append(table)
+        for name in options.works or ROWS:
+            if number > 0 and name in OF_NO_MODEL:
+                continue
+            say(f"{table['model']}: {name}: {options.runs} runs in turns")
+            if figures := measure(options, name):
+                table["works"][name] = {"rows": judge(name, figures), "figures": figures}
+                pathlib.Path(options.results).write_text(json.dumps(results, indent=2) + "\n")
+    for table in results["models"]:
+        show(table["model"], machine, table["works"])
 
 
 def processor():

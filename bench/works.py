@@ -1,4 +1,5 @@
 """The works: each takes a running server and the number of the run, and gives figures by name."""
+import re
 import statistics
 import threading
 import time
@@ -9,6 +10,12 @@ from server import in_parallel, words
 def text(tokens, seed):
     """English of about so many of SmolLM2's tokens: with numbers of five digits a sentence has more than words() thinks."""
     return words(tokens * 0.75, seed)
+
+
+def prose(n_words, seed):
+    """Exactly so many words of plain English, without numbers: about 1.3 tokens each."""
+    sentences = re.sub(r"\d+\. ", "", words(n_words * 2, seed))
+    return " ".join(sentences.split()[:n_words])
 
 
 def together(calls):
@@ -31,7 +38,8 @@ def together(calls):
 def counted(peer, work):
     before = peer.evaluated()
     figures = work()
-    figures["evaluated"] = peer.evaluated() - before
+    if before is not None:
+        figures["evaluated"] = peer.evaluated() - before
     return figures
 
 
@@ -86,9 +94,9 @@ def turns(peer, run):
 
 
 def beside(peer, run):
-    """A stream of 160 tokens alone, and beside a new prompt of 1,800 tokens."""
+    """A stream of 160 tokens alone, and beside a new prompt of 1,600 words."""
     alone = peer.complete(text(60, seed=400 + run), 160).expect(160)
-    long_prompt = text(1800, seed=500 + run)
+    long_prompt = prose(1600, seed=500 + run)
     started = threading.Event()
 
     def long():
@@ -99,6 +107,8 @@ def beside(peer, run):
         return peer.complete(text(60, seed=450 + run), 160, on_text=lambda line: started.set() if len(line.times) >= 10 else None).expect(160)
 
     stream_line, long_line = in_parallel(stream, long, seconds=600)
+    if long_line.prompt_tokens < 1600:
+        raise SystemExit(f"{peer.name} cut a prompt of 1,600 words to {long_line.prompt_tokens} tokens")
     return {"alone_s": alone.wall, "beside_s": stream_line.wall, "slower": stream_line.wall / alone.wall * alone.tokens / stream_line.tokens,
             "longest_gap_s": stream_line.longest_gap, "prompt_first_s": long_line.first, "prompt_tokens": long_line.prompt_tokens}
 
