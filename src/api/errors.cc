@@ -43,4 +43,17 @@ std::string ErrorBody(std::string_view text) {
   return writer.Take();
 }
 
+std::string OpenAiErrorBody(int status, std::string_view text) {
+  const std::string_view type = status == 400   ? "invalid_request_error"
+                                : status == 404 ? "not_found_error"
+                                                : "api_error";
+  if (text.empty()) text = "something went wrong, please see the ollama server logs for details";
+  JsonWriter writer;
+  writer.BeginObject().Key("error").BeginObject();
+  writer.Field("message", text).Field("type", type);
+  writer.Key("param").Null().Key("code").Null();
+  writer.EndObject().EndObject();
+  return writer.Take();
+}
+
 }  // namespace corral::api

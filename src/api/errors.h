@@ -41,5 +41,8 @@ inline tl::unexpected<Failure> Refuse(Failure failure) {
 
 // {"error":"<text>"}
 std::string ErrorBody(std::string_view text);
+// {"error":{"message","type","param","code"}}, as OpenAI's clients read it (http-api.md
+// section 1.7).
+std::string OpenAiErrorBody(int status, std::string_view text);
 
 }  // namespace corral::api

@@ -184,8 +184,8 @@ Answer<void> CheckGenerate(const GenerateRequest& request, const models::Model& 
       (!request.template_text.empty() || !request.system.empty() || has_context)) {
     return Refuse(400, "raw mode does not support template, system, or context");
   }
-  if (auto checked = CheckCompletion(request, "generate", model, setting); !checked) return checked;
   if (auto checked = CheckThinking(request, model, setting); !checked) return checked;
+  if (auto checked = CheckCompletion(request, "generate", model, setting); !checked) return checked;
   if (!request.is_raw && request.suffix.empty() && request.template_text.empty()) {
     if (auto checked = CheckRenderer(model, setting); !checked) return checked;
   }

@@ -92,7 +92,7 @@ http::Task<void> HandleRerank(const Services& services, http::Exchange& exchange
 http::Task<void> HandleV1Rerank(const Services& services, http::Exchange& exchange) {
   Answer<Ranking> ranking = co_await Rank(services, exchange);
   if (!ranking) {
-    co_await SendFailure(exchange, std::move(ranking).error());
+    co_await SendV1Failure(exchange, std::move(ranking).error());
     co_return;
   }
   std::string body =

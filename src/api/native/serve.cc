@@ -60,8 +60,10 @@ http::Task<void> SendEmpty(http::Exchange& exchange, int status) {
   (void)co_await exchange.Send(std::move(response));
 }
 
-http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
-                             std::string_view content_type) {
+namespace {
+
+http::Task<void> SendFailureBody(http::Exchange& exchange, Failure failure, std::string body,
+                                 std::string_view content_type) {
   if (failure.is_silent) co_return;
   if (failure.status >= 500 && failure.status != 503) {
     Log(LogLevel::kError, "request failed",
@@ -72,9 +74,22 @@ http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
   http::Response response;
   response.status = failure.status;
   response.content_type = content_type;
-  response.body = ErrorBody(failure.text);
+  response.body = std::move(body);
   if (failure.status == 503) response.headers.emplace_back("Retry-After", "1");
   (void)co_await exchange.Send(std::move(response));
+}
+
+}  // namespace
+
+http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
+                             std::string_view content_type) {
+  std::string body = ErrorBody(failure.text);
+  return SendFailureBody(exchange, std::move(failure), std::move(body), content_type);
+}
+
+http::Task<void> SendV1Failure(http::Exchange& exchange, Failure failure) {
+  std::string body = OpenAiErrorBody(failure.status, failure.text);
+  return SendFailureBody(exchange, std::move(failure), std::move(body), kJson);
 }
 
 Failure FailureOf(Error error, const StopToken& stop) {

@@ -36,6 +36,8 @@ http::Task<void> SendEmpty(http::Exchange& exchange, int status);
 // {"error":...}; Retry-After with 503. A silent failure gets nothing.
 http::Task<void> SendFailure(http::Exchange& exchange, Failure failure,
                              std::string_view content_type = kJson);
+// The same in OpenAI's shape, for routes under /v1.
+http::Task<void> SendV1Failure(http::Exchange& exchange, Failure failure);
 
 // The Failure of an error that came while `stop` may have stopped: silent for work that was ended
 // for a client that has left, 503 at shutdown.
