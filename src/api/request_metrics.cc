@@ -54,25 +54,28 @@ void RequestMetrics::Observe(std::string_view path, int status, std::chrono::nan
 
 void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
   struct Watched {
-    Counter evaluated, reused, generated, encoded, encoding_reused;
+    Counter evaluated, reused, generated, guessed, guessed_right, encoded, encoding_reused;
     Gauge loaded, waiting, parked;
     std::mutex mutex;  // two readers of /metrics must not add the same difference twice
   };
-  const std::shared_ptr<Watched> watched(
-      new Watched{metrics.GetCounter("corral_prompt_tokens_evaluated_total",
-                                     "Prompt tokens that went through the model."),
-                  metrics.GetCounter("corral_prompt_tokens_reused_total",
-                                     "Prompt tokens taken from a shared or parked prefix."),
-                  metrics.GetCounter("corral_tokens_generated_total", "Tokens generated."),
-                  metrics.GetCounter("corral_media_encoded_total",
-                                     "Images and sounds that went through an encoder."),
-                  metrics.GetCounter("corral_media_reused_total",
-                                     "Images and sounds that were found encoded already."),
-                  metrics.GetGauge("corral_loaded_models", "Models loaded."),
-                  metrics.GetGauge("corral_waiting_requests", "Requests that wait for a model."),
-                  metrics.GetGauge("corral_prefix_cache_bytes",
-                                   "Memory that finished prompts take, of all loaded models."),
-                  {}});
+  const std::shared_ptr<Watched> watched(new Watched{
+      metrics.GetCounter("corral_prompt_tokens_evaluated_total",
+                         "Prompt tokens that went through the model."),
+      metrics.GetCounter("corral_prompt_tokens_reused_total",
+                         "Prompt tokens taken from a shared or parked prefix."),
+      metrics.GetCounter("corral_tokens_generated_total", "Tokens generated."),
+      metrics.GetCounter("corral_tokens_guessed_total", "Tokens that prompt_lookup guessed."),
+      metrics.GetCounter("corral_guesses_right_total",
+                         "Guessed tokens that were the ones generated."),
+      metrics.GetCounter("corral_media_encoded_total",
+                         "Images and sounds that went through an encoder."),
+      metrics.GetCounter("corral_media_reused_total",
+                         "Images and sounds that were found encoded already."),
+      metrics.GetGauge("corral_loaded_models", "Models loaded."),
+      metrics.GetGauge("corral_waiting_requests", "Requests that wait for a model."),
+      metrics.GetGauge("corral_prefix_cache_bytes",
+                       "Memory that finished prompts take, of all loaded models."),
+      {}});
   metrics.OnCollect([watched, &scheduler] {
     const std::lock_guard lock(watched->mutex);
     const EngineCounters totals = scheduler.TotalCounters();
@@ -82,6 +85,8 @@ void WatchScheduler(Metrics& metrics, scheduler::Scheduler& scheduler) {
     raise(watched->evaluated, totals.prompt_tokens_evaluated);
     raise(watched->reused, totals.prompt_tokens_reused);
     raise(watched->generated, totals.tokens_generated);
+    raise(watched->guessed, totals.tokens_guessed);
+    raise(watched->guessed_right, totals.guesses_right);
     raise(watched->encoded, totals.media_encoded);
     raise(watched->encoding_reused, totals.media_reused);
     watched->loaded.Set(static_cast<double>(scheduler.Loaded().size()));

@@ -2,7 +2,8 @@
 // (docs/formats/api.md):
 //   corral_requests_total{route,status}, corral_request_duration_seconds{route}          by
 //   RequestMetrics corral_prompt_tokens_evaluated_total, corral_prompt_tokens_reused_total,
-//   corral_tokens_generated_total, corral_media_encoded_total, corral_media_reused_total,
+//   corral_tokens_generated_total, corral_tokens_guessed_total, corral_guesses_right_total,
+//   corral_media_encoded_total, corral_media_reused_total,
 //   corral_loaded_models, corral_waiting_requests, corral_prefix_cache_bytes by WatchScheduler
 #pragma once
 

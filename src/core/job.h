@@ -250,6 +250,9 @@ struct EngineCounters {
   std::int64_t prompt_tokens_reused = 0;
   std::int64_t tokens_generated = 0;
   std::int64_t decode_calls = 0;
+  std::int64_t tokens_guessed =
+      0;  // by prompt_lookup: rows that were evaluated beside the next token
+  std::int64_t guesses_right = 0;  // of these
   std::int64_t media_encoded = 0;  // pictures, or parts of them, and parts of sounds
   std::int64_t media_reused = 0;   // of these, found encoded already
   std::int64_t jobs_running = 0;

@@ -64,12 +64,14 @@ void PromptLookup::Note(int n_guessed, int n_tokens, Seconds took) {
     return;
   }
   blend(guessed_s_);
+  n_right_ += n_tokens - 1;
   if (++n_guesses_ < kTries) return;
-  if (guessed_s_ > plain_s_) {
+  if (n_right_ == 0 || guessed_s_ > plain_s_) {
     pause_ = next_pause_;
     next_pause_ = std::min(2 * next_pause_, kLongestPause);
     guessed_s_ = 0;
     n_guesses_ = 0;
+    n_right_ = 0;
   }
 }
 

@@ -3,9 +3,9 @@
 // evaluated beside the next token and kept as far as the sampler chooses the same: the text is the
 // one that it would be without.
 //
-// A guess costs time whether it is right or not, so this watches what it is worth: when tokens come
-// no faster with guesses than without, it pauses, longer each time. Pure; not thread-safe. Source
-// of the idea: A. Saxena, "Prompt Lookup Decoding", 2023.
+// A guess costs time whether it is right or not, so this watches what it is worth: when none is
+// right, or tokens come no faster with guesses than without, it pauses, longer each time. Pure; not
+// thread-safe. Source of the idea: A. Saxena, "Prompt Lookup Decoding", 2023.
 #pragma once
 
 #include <chrono>
@@ -43,6 +43,7 @@ class PromptLookup {
   std::unordered_map<std::uint64_t, std::size_t> after_;
   double plain_s_ = 0, guessed_s_ = 0;  // a token, lately; 0: not known
   int n_plain_ = 0, n_guesses_ = 0;     // steps measured
+  int n_right_ = 0;                     // guesses among these that were right
   int pause_ = 0;                       // steps still to go without
   int next_pause_ = 32;
 };

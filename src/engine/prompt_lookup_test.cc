@@ -54,6 +54,15 @@ TEST(PromptLookup, PausesWhenGuessesAreNotWorthTheirTime) {
   EXPECT_EQ(n_plain, 64) << "and waits longer each time";
 }
 
+TEST(PromptLookup, PausesWhenNoGuessIsRightHoweverFastTheyAre) {
+  PromptLookup lookup = Warm(4, {1, 2, 3, 4, 1, 2, 3});
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_FALSE(lookup.Guess(4).empty());
+    lookup.Note(4, 1, Seconds(0.001));
+  }
+  EXPECT_THAT(lookup.Guess(4), IsEmpty());
+}
+
 TEST(PromptLookup, GoesOnWhileGuessesAreWorthTheirTime) {
   PromptLookup lookup = Warm(4, {1, 2, 3, 4, 1, 2, 3});
   for (int i = 0; i < 50; ++i) {

@@ -61,6 +61,7 @@ std::string TextFilter::Add(std::string_view bytes) {
     has_stopped_ = true;
     std::string shown = AsUtf8(std::string_view(held_).substr(0, earliest));
     held_.clear();
+    n_shown_ += earliest;
     return shown;
   }
 
@@ -68,12 +69,14 @@ std::string TextFilter::Add(std::string_view bytes) {
   std::string_view ready = std::string_view(held_).substr(0, held_.size() - hold);
   ready.remove_suffix(IncompleteUtf8Suffix(ready));
   std::string shown = ReplaceInvalidUtf8(ready);
+  n_shown_ += ready.size();
   held_.erase(0, ready.size());
   return shown;
 }
 
 std::string TextFilter::Flush() {
   std::string shown = AsUtf8(held_);
+  n_shown_ += held_.size();
   held_.clear();
   return has_stopped_ ? std::string() : shown;
 }

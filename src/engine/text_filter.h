@@ -6,6 +6,7 @@
 // become U+FFFD. One thread, one job.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,8 @@ class TextFilter {
   std::string Flush();
   // A stop string was found; Add returns nothing more.
   bool HasStopped() const { return has_stopped_; }
+  // Bytes, of all that Add took, whose text has been shown.
+  std::size_t n_shown() const { return n_shown_; }
 
  private:
   // A stop string and how much of it the text ends with (Knuth, Morris, Pratt): a step costs a
@@ -36,6 +39,7 @@ class TextFilter {
   };
   std::vector<Stop> stops_;
   std::string held_;  // not shown yet
+  std::size_t n_shown_ = 0;
   bool has_stopped_ = false;
 };
 

@@ -24,6 +24,8 @@ void Add(EngineCounters* sum, const EngineCounters& counters) {
   sum->prompt_tokens_reused += counters.prompt_tokens_reused;
   sum->tokens_generated += counters.tokens_generated;
   sum->decode_calls += counters.decode_calls;
+  sum->tokens_guessed += counters.tokens_guessed;
+  sum->guesses_right += counters.guesses_right;
   sum->media_encoded += counters.media_encoded;
   sum->media_reused += counters.media_reused;
 }

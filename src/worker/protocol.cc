@@ -93,7 +93,8 @@ void Describe(Archive& a, ModelFacts& v) {
 template <class Archive>
 void Describe(Archive& a, EngineCounters& v) {
   a(v.prompt_tokens_evaluated, v.prompt_tokens_reused, v.tokens_generated, v.decode_calls,
-    v.media_encoded, v.media_reused, v.jobs_running, v.jobs_waiting, v.parked_bytes);
+    v.tokens_guessed, v.guesses_right, v.media_encoded, v.media_reused, v.jobs_running,
+    v.jobs_waiting, v.parked_bytes);
 }
 
 template <class Archive>

@@ -239,6 +239,8 @@ TEST_F(ModelRoutesTest, ShowMetrics) {
   scheduler_.counters.prompt_tokens_evaluated = 5;
   scheduler_.counters.prompt_tokens_reused = 6;
   scheduler_.counters.tokens_generated = 7;
+  scheduler_.counters.tokens_guessed = 8;
+  scheduler_.counters.guesses_right = 1;
   scheduler_.counters.media_encoded = 3;
   scheduler_.counters.media_reused = 4;
   scheduler_.counters.parked_bytes = 8;
@@ -251,7 +253,8 @@ TEST_F(ModelRoutesTest, ShowMetrics) {
   const std::string& text = exchange->sent.body;
   for (const char* line :
        {"corral_prompt_tokens_evaluated_total 5\n", "corral_prompt_tokens_reused_total 6\n",
-        "corral_tokens_generated_total 9\n", "corral_media_encoded_total 3\n",
+        "corral_tokens_generated_total 9\n", "corral_tokens_guessed_total 8\n",
+        "corral_guesses_right_total 1\n", "corral_media_encoded_total 3\n",
         "corral_media_reused_total 4\n", "corral_loaded_models 1\n", "corral_waiting_requests 2\n",
         "corral_prefix_cache_bytes 8\n",
         "corral_requests_total{route=\"/api/tags\",status=\"200\"} 1\n",

@@ -42,15 +42,18 @@ Generation::Output Generation::Next(llama_context* context, int row) {
   }
   if (job().want_context) answer_.push_back(token);
   if (job().logprobs) {
-    held_logprobs_.push_back(prepared_->sampler->Logprobs(context, row, token, job().top_logprobs));
+    held_logprobs_.push_back(
+        {n_bytes_, prepared_->sampler->Logprobs(context, row, token, job().top_logprobs)});
   }
 
   const std::vector<Token>& shown = prepared_->prompt.shown_control;
   const bool is_shown = std::find(shown.begin(), shown.end(), token) != shown.end();
-  parser_.Add(filter_.Add(model_.TokenText(token, is_shown)), &output.piece);
+  const std::string text = model_.TokenText(token, is_shown);
+  n_bytes_ += text.size();
+  parser_.Add(filter_.Add(text), &output.piece);
   if (!output.piece.text.empty() || !output.piece.thinking.empty() ||
       !output.piece.tool_calls.empty()) {
-    output.piece.logprobs = std::exchange(held_logprobs_, {});
+    TakeLogprobs(&output.piece);
   }
   if (filter_.HasStopped()) {
     output.done = DoneReason::kStop;
@@ -60,13 +63,25 @@ Generation::Output Generation::Next(llama_context* context, int row) {
   return output;
 }
 
+void Generation::TakeLogprobs(Piece* piece) {
+  const std::size_t n_shown = filter_.n_shown();
+  const auto end = std::find_if(held_logprobs_.begin(), held_logprobs_.end(),
+                                [&](const HeldLogprob& held) { return held.begin >= n_shown; });
+  for (auto held = held_logprobs_.begin(); held != end; ++held)
+    piece->logprobs.push_back(std::move(held->logprob));
+  held_logprobs_.erase(held_logprobs_.begin(), end);
+}
+
 Piece Generation::Rest() {
   Piece rest;
   if (!filter_.HasStopped()) {
     parser_.Add(filter_.Flush(), &rest);
-    rest.logprobs = std::exchange(held_logprobs_, {});
+    for (HeldLogprob& held : std::exchange(held_logprobs_, {}))
+      rest.logprobs.push_back(std::move(held.logprob));
   }
   parser_.Finish(&rest);
+  // What a stop string has cut off stays untold; what the parser still held before it does not.
+  TakeLogprobs(&rest);
   return rest;
 }
 

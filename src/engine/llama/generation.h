@@ -60,8 +60,16 @@ class Generation {
   const int n_predict_;  // most tokens to generate
   std::int64_t n_generated_ = 0;
   Token last_ = -1;
-  std::vector<TokenLogprob> held_logprobs_;  // of tokens whose text is still held back
-  std::vector<Token> answer_;                // only if want_context
+  // Moves those of tokens whose text the filter has passed on.
+  void TakeLogprobs(Piece* piece);
+
+  struct HeldLogprob {
+    std::size_t begin;  // of the token's text, in bytes of the answer
+    TokenLogprob logprob;
+  };
+  std::vector<HeldLogprob> held_logprobs_;  // of tokens whose text is still held back
+  std::size_t n_bytes_ = 0;                 // of the answer, generated
+  std::vector<Token> answer_;               // only if want_context
   Clock::time_point started_ = Clock::now();
   Clock::time_point first_token_ = started_;
 };

@@ -166,6 +166,8 @@ EngineCounters Generator::Counters() const {
   counters.prompt_tokens_reused = n_reused_;
   counters.tokens_generated = n_generated_;
   counters.decode_calls = n_decodes_;
+  counters.tokens_guessed = n_guessed_;
+  counters.guesses_right = n_right_;
   counters.jobs_running = n_running_;
   counters.jobs_waiting = n_waiting_;
   counters.parked_bytes = n_parked_bytes_;
@@ -509,6 +511,7 @@ void Generator::AfterDecode(std::chrono::duration<double> took) {
 void Generator::HandOut(Running& running, std::chrono::duration<double> took) {
   const std::vector<Token> guesses = std::exchange(running.guesses, {});
   const std::size_t n_known = running.sequence.tokens.size() - guesses.size();
+  n_guessed_ += static_cast<std::int64_t>(guesses.size());
   for (std::size_t k = 0;; ++k) {
     Generation::Output output;
     std::string why;
@@ -522,6 +525,7 @@ void Generator::HandOut(Running& running, std::chrono::duration<double> took) {
     if (!goes_on) cache_.Truncate(running.sequence, n_known + k);
     if (!why.empty()) return End(running, RunError(why));
     running.next = token;
+    n_right_ += k < guesses.size() && token == guesses[k] ? 1 : 0;
     n_generated_ += token >= 0 ? 1 : 0;
     running.lookup.Add(token);
     Emit(running, std::move(output.piece));

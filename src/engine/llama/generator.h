@@ -231,7 +231,7 @@ class Generator {
   bool is_stopping_ = false;    // guarded by mutex_
 
   std::atomic<std::int64_t> n_evaluated_{0}, n_reused_{0}, n_generated_{0}, n_decodes_{0},
-      n_running_{0}, n_waiting_{0}, n_parked_bytes_{0};
+      n_guessed_{0}, n_right_{0}, n_running_{0}, n_waiting_{0}, n_parked_bytes_{0};
 
   std::jthread thread_;  // last: joined before the state it uses is gone
 };

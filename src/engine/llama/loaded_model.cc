@@ -201,6 +201,11 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::Load(
 
 LoadedModel::~LoadedModel() { llama_model_free(model_); }
 
+bool LoadedModel::can_shift_cells() const {
+  constexpr std::uint32_t kTurned = 64;
+  return !ggml_is_quantized(kv_type_) || model_->hparams.n_embd_head_k() % kTurned == 0;
+}
+
 std::int64_t LoadedModel::KvBytesPerToken() const {
   std::int64_t head_dim = llama_model_n_embd(model_) / std::max(1, llama_model_n_head(model_));
   char architecture[64] = "", key_length[16] = "";  // some say it themselves, Gemma for one

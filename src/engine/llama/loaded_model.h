@@ -54,6 +54,9 @@ class LoadedModel {
   // Positions of a sequence can be dropped and copied at will: full or sliding-window attention.
   // False for recurrent state.
   bool has_positional_cache() const { return has_positional_cache_; }
+  // llama.cpp moves quantized keys only where it turns them first (llama-kv-cache.cpp, attn_rot_k),
+  // and ends the process elsewhere.
+  bool can_shift_cells() const;
   bool computes_on_cpu() const { return computes_on_cpu_; }  // no layer is on a GPU
   int n_swa() const { return llama_model_n_swa(model_); }
   // Bytes of one cell of the KV cache over all layers (an estimate from the head counts), for the

@@ -212,7 +212,8 @@ bool SequenceCache::Unshare(Sequence& sequence) {
 bool SequenceCache::Shift(Sequence& sequence, std::size_t keep, std::size_t discard) {
   // A shift moves every sharer of a cell (llama.h), and lenders do not know that they lent: every
   // sequence is unshared.
-  if (!llama_memory_can_shift(memory_) || !Unshare(sequence)) return false;
+  if (!model_.can_shift_cells() || !llama_memory_can_shift(memory_) || !Unshare(sequence))
+    return false;
   const auto first = static_cast<llama_pos>(keep);
   const auto last = static_cast<llama_pos>(keep + discard);
   if (!llama_memory_seq_rm(memory_, sequence.id, first, last)) return false;

@@ -74,6 +74,7 @@ Bench::Bench(const std::string& model_bytes, Options options) {
       story.tool_calls.insert(story.tool_calls.end(), piece.tool_calls.begin(),
                               piece.tool_calls.end());
       story.logprobs.insert(story.logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
+      story.pieces.push_back(std::move(piece));
     }
     event_.notify_all();
   };

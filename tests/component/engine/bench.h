@@ -27,6 +27,7 @@ struct Story {
   std::string text, thinking;
   std::vector<ToolCall> tool_calls;
   std::vector<TokenLogprob> logprobs;
+  std::vector<Piece> pieces;  // as they came
   int n_pieces = 0;
   int n_last = 0;  // must be 1
   JobEvent last = Error{Code::kInternal, "no last event came"};

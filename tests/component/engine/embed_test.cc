@@ -81,9 +81,20 @@ class Plain {
     return vectors;
   }
   // What pooling leaves of a whole sequence; only with it.
-  double Score(const std::vector<Token>& tokens) {
+  double Score(const std::vector<Token>& tokens, std::size_t label = 0) {
     Decode(tokens);
-    return static_cast<double>(llama_get_embeddings_seq(context_, 0)[0]);
+    return static_cast<double>(llama_get_embeddings_seq(context_, 0)[label]);
+  }
+  // What is left of a text in this vocabulary.
+  std::string Text(const std::string& text) const {
+    std::string left;
+    for (const Token token : Tokenize(text, false)) {
+      char piece[32];
+      const std::int32_t n =
+          llama_token_to_piece(llama_model_get_vocab(model_), token, piece, sizeof(piece), 0, true);
+      left.append(piece, static_cast<std::size_t>(std::max(n, 0)));
+    }
+    return left;
   }
 
  private:
@@ -172,6 +183,62 @@ TEST(EngineEmbed, ScoresPairsAsRankPoolingDoes) {
     EXPECT_NEAR(static_cast<double>(scores[i][0]), 1 / (1 + std::exp(-plain.Score(pair))), 1e-4);
   }
   EXPECT_NE(scores[0], scores[1]);
+}
+
+std::vector<std::vector<float>> Rank(Bench& bench, const std::string& query,
+                                     const std::vector<std::string>& documents) {
+  EmbedJob job;
+  job.rerank_query = query;
+  job.texts = documents;
+  const Story story = bench.Wait(bench.Submit(job));
+  EXPECT_TRUE(std::holds_alternative<Embeddings>(story.last)) << story.error().message;
+  return std::holds_alternative<Embeddings>(story.last) ? std::get<Embeddings>(story.last).vectors
+                                                        : std::vector<std::vector<float>>{};
+}
+
+TEST(EngineEmbed, RanksWithTheModelsOwnPrompt) {
+  gguf::Writer writer = corral::testing::TinyReranker();
+  writer.SetString("tokenizer.chat_template.rerank", "one {document}, {query} and {query}");
+  const std::string bytes = writer.Bytes();
+  Bench bench(bytes);
+  Plain plain(bytes, LLAMA_POOLING_TYPE_RANK);
+  // What stands for a mark in a text is text.
+  const std::vector<std::string> documents = {"hello world", "the {query} sky", "{document}"};
+  const auto scores = Rank(bench, "about the sky", documents);
+  ASSERT_EQ(scores.size(), documents.size());
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    ASSERT_EQ(scores[i].size(), 1U);
+    const std::string prompt =
+        "one " + plain.Text(documents[i]) + ", about the sky and about the sky";
+    const double score = plain.Score(plain.Tokenize(prompt, false));
+    EXPECT_NEAR(static_cast<double>(scores[i][0]), 1 / (1 + std::exp(-score)), 1e-4) << prompt;
+  }
+  EXPECT_NE(scores[0], scores[1]);
+}
+
+TEST(EngineEmbed, RanksWithADecoderOfTwoLabels) {
+  const std::string bytes = corral::testing::TinyDecoderReranker().Bytes();
+  Bench bench(bytes);
+  Plain plain(bytes, LLAMA_POOLING_TYPE_RANK);
+  const std::vector<std::string> documents = {"hello world", "the sky", "many other", "she was"};
+  const auto scores = Rank(bench, "about the sky", documents);
+  ASSERT_EQ(scores.size(), documents.size());
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    ASSERT_EQ(scores[i].size(), 1U) << "the share of yes, and not the one of no";
+    const std::string prompt =
+        "which one: " + plain.Text(documents[i]) + " said about the sky. about the sky?";
+    const std::vector<Token> tokens = plain.Tokenize(prompt, false);
+    EXPECT_NEAR(static_cast<double>(scores[i][0]), plain.Score(tokens), 1e-3) << prompt;
+    EXPECT_NEAR(plain.Score(tokens) + plain.Score(tokens, 1), 1, 1e-5);
+    EXPECT_GT(std::abs(plain.Score(tokens) - plain.Score(tokens, 1)), 1e-2)
+        << "else the test could not fail";
+  }
+  EXPECT_NE(scores[0], scores[1]);
+  EXPECT_EQ(Rank(bench, "about the sky", {"the sky"}).at(0).size(), 1U);
+  EmbedJob no_query;
+  no_query.texts = {"the sky"};
+  const Story embedded = bench.Wait(bench.Submit(no_query));
+  EXPECT_EQ(embedded.error().message, "this model does not support embeddings");
 }
 
 TEST(EngineEmbed, GivesAGeneratingModelsUnitVectors) {

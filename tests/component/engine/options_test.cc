@@ -61,6 +61,7 @@ const std::vector<Option>& Options() {
       Of("top_n_sigma", &S::top_n_sigma),
       Of("dynatemp_range", &S::dynatemp_range),
       Of("dynatemp_exponent", &S::dynatemp_exponent),
+      Of("prompt_lookup", &S::prompt_lookup),
   };
   return all;
 }
@@ -263,6 +264,46 @@ TEST(EngineOptions, TheLeastTypicalPLeavesOneToken) {
   };
   EXPECT_NE(with(1, 1), with(1, 2));
   EXPECT_EQ(with(1e-6F, 1), with(1e-6F, 2));
+}
+
+// The answer is forced, and the same three words are followed by another one each time.
+TEST(EngineOptions, GuessesThatAreNeverRightEnd) {
+  std::string text;
+  for (const std::string_view word :
+       {"you",  "that", "was",  "for",  "are",  "with", "his",  "they", "this",  "have",
+        "from", "one",  "had",  "word", "but",  "not",  "what", "all",  "were",  "when",
+        "your", "can",  "said", "use",  "each", "she",  "how",  "will", "other", "about"})
+    text += " the sky hello " + std::string(word);
+  GenerateJob job = Greedy("many", 400);
+  job.format_json = R"({"const":")" + text + R"("})";
+  Bench bench(EndlessModel());
+  const Story plain = bench.Run(job);
+  EXPECT_EQ(plain.text, "\"" + text + "\"");
+  EXPECT_EQ(bench.engine().Counters().tokens_guessed, 0);
+  job.sampling.prompt_lookup = 4;
+  const std::int64_t before = bench.engine().Counters().decode_calls;
+  ExpectSameAnswer(bench.Run(job), plain);
+  const EngineCounters counters = bench.engine().Counters();
+  EXPECT_EQ(counters.guesses_right, 0);
+  EXPECT_EQ(counters.decode_calls - before, plain.finish().eval_tokens);
+  // Four tries of four tokens; after 32 tokens without any as many again, and after 64.
+  EXPECT_GE(counters.tokens_guessed, 4 * 4);
+  EXPECT_LE(counters.tokens_guessed, 3 * 4 * 4) << "each step would have had a guess";
+}
+
+TEST(EngineOptions, GuessesThatAreRightSaveSteps) {
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += " the sky hello you that was";
+  GenerateJob job = Greedy("many", 400);
+  job.format_json = R"({"const":")" + text + R"("})";
+  job.sampling.prompt_lookup = 4;
+  Bench bench(EndlessModel());
+  const Story story = bench.Run(job);
+  EXPECT_EQ(story.text, "\"" + text + "\"");
+  const EngineCounters counters = bench.engine().Counters();
+  EXPECT_GE(counters.guesses_right, 4);
+  EXPECT_LE(counters.guesses_right, counters.tokens_guessed);
+  EXPECT_EQ(counters.decode_calls + counters.guesses_right, story.finish().eval_tokens);
 }
 
 TEST(EngineOptions, ASeedDecidesAndNoneIsAnotherEachTime) {

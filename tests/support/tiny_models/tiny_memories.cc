@@ -165,6 +165,30 @@ gguf::Writer TinyTwoDimensional() {
   return std::move(maker.writer);
 }
 
+gguf::Writer TinyDecoderReranker() {
+  constexpr std::uint64_t kBlocks = 2, kLabels = 2;
+  Maker maker("qwen3", kBlocks, 20260107);
+  maker.SetUint32("feed_forward_length", kHidden);
+  maker.SetUint32("attention.head_count", kHeads);
+  maker.SetUint32("attention.head_count_kv", kHeadsKv);
+  maker.SetUint32("attention.key_length", kHeadWidth);
+  maker.SetUint32("attention.value_length", kHeadWidth);
+  maker.SetUint32("pooling_type", 4);
+  maker.writer.SetStrings("qwen3.classifier.output_labels", std::vector<std::string>{"yes", "no"});
+  maker.writer.SetString("tokenizer.chat_template.rerank",
+                         "which one: {document} said {query}. {query}?");
+  maker.AddEnds();
+  for (std::uint64_t i = 0; i < kBlocks; ++i) {
+    const std::string block = Block(i);
+    maker.AddAttention(block);
+    AddConstant(maker.writer, block + "attn_q_norm.weight", kHeadWidth, 1.5F);
+    AddConstant(maker.writer, block + "attn_k_norm.weight", kHeadWidth, 1.5F);
+    maker.AddFeedForward(block);
+  }
+  maker.Matrix("cls.output.weight", kWidth, kLabels, 3.0F);
+  return std::move(maker.writer);
+}
+
 gguf::Writer TinyHybrid() {
   constexpr std::uint64_t kBlocks = 4;
   Maker maker("jamba", kBlocks, 20260105);

@@ -1,5 +1,6 @@
 #include "support/tiny_models/tiny_models.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -82,8 +83,9 @@ constexpr std::string_view kChatMl =
 }  // namespace
 
 gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
-  constexpr std::uint64_t kWidth = 64, kHeads = 4, kHeadsKv = 2, kHidden = 128, kBlocks = 2;
-  constexpr std::uint64_t kWidthKv = kWidth / kHeads * kHeadsKv;
+  constexpr std::uint64_t kWidth = 64, kHidden = 128, kBlocks = 2;
+  const std::uint64_t n_heads_kv = std::max<std::uint64_t>(options.n_heads / 2, 1);
+  const std::uint64_t width_kv = kWidth / options.n_heads * n_heads_kv;
   const Vocabulary vocabulary = LlamaVocabulary(options);
   const std::uint64_t n_tokens = vocabulary.tokens.size();
 
@@ -95,10 +97,11 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
   writer.SetUint32("llama.embedding_length", kWidth);
   writer.SetUint32("llama.block_count", kBlocks);
   writer.SetUint32("llama.feed_forward_length", kHidden);
-  writer.SetUint32("llama.attention.head_count", kHeads);
-  writer.SetUint32("llama.attention.head_count_kv", kHeadsKv);
+  writer.SetUint32("llama.attention.head_count", static_cast<std::uint32_t>(options.n_heads));
+  writer.SetUint32("llama.attention.head_count_kv", static_cast<std::uint32_t>(n_heads_kv));
   writer.SetFloat32("llama.attention.layer_norm_rms_epsilon", 1e-5F);
-  writer.SetUint32("llama.rope.dimension_count", kWidth / kHeads);
+  writer.SetUint32("llama.rope.dimension_count",
+                   static_cast<std::uint32_t>(kWidth / options.n_heads));
   writer.SetFloat32("llama.rope.freq_base", 10000.0F);
   writer.SetUint32("llama.vocab_size", static_cast<std::uint32_t>(n_tokens));
   SetVocabulary(writer, vocabulary);
@@ -136,8 +139,8 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
     const std::string block = "blk." + std::to_string(i) + ".";
     AddConstant(writer, block + "attn_norm.weight", kWidth, 1.0F);
     matrix(block + "attn_q.weight", kWidth, kWidth, 1.5F);
-    matrix(block + "attn_k.weight", kWidth, kWidthKv, 1.5F);
-    matrix(block + "attn_v.weight", kWidth, kWidthKv, 1.0F);
+    matrix(block + "attn_k.weight", kWidth, width_kv, 1.5F);
+    matrix(block + "attn_v.weight", kWidth, width_kv, 1.0F);
     matrix_back(block + "attn_output.weight", kWidth);
     AddConstant(writer, block + "ffn_norm.weight", kWidth, 1.0F);
     matrix(block + "ffn_gate.weight", kWidth, kHidden, 1.0F);

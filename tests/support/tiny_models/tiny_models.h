@@ -30,6 +30,9 @@ struct TinyLlamaOptions {
   std::string chat_template = {};
   std::vector<std::string> control_tokens = {};
   std::vector<MergedAdapter> merged = {};
+  // Heads, 64 wide together, and half as many for keys and values: quantized cells need heads of
+  // 32, and of 64 to be shifted.
+  std::uint64_t n_heads = 4;
 };
 
 // Architecture llama: 2 blocks, 64 wide, 4 heads (2 for keys and values), context 2,048, F32.
@@ -73,5 +76,8 @@ gguf::Writer TinySoundProjector();
 gguf::Writer TinyBert(std::uint32_t pooling_type = 1, std::uint32_t n_context = 128);
 // The same with rank pooling and a head of one label.
 gguf::Writer TinyReranker();
+// Architecture qwen3: a decoder that ranks, with a head of two labels, "yes" first, and a prompt of
+// its own for a pair. Of TinyLlama's vocabulary.
+gguf::Writer TinyDecoderReranker();
 
 }  // namespace corral::testing
