@@ -80,6 +80,9 @@ class Generator {
   EngineCounters Counters() const;
 
  private:
+  // Guessed tokens of a batch: each takes a row of scores.
+  static constexpr int kGuessRows = 16;
+
   // A job from its admission on. It evaluates `target()`, then a token at a time.
   struct Running {
     Running(const LoadedModel& model, std::unique_ptr<PreparedJob> job, int pieces)
