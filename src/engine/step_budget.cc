@@ -14,6 +14,8 @@ constexpr Seconds kChunkBesideStreams{0.18};
 constexpr double kLongerChunk = 2.5;  // at most, where many prompts wait
 constexpr Seconds kChunkAlone{0.5};
 constexpr double kShareOfOne = 1.25;
+constexpr double kShareOfShort = 4;
+constexpr double kMostCost = 1.5;  // of short prompts: of the time that the streams still take
 constexpr double kMostShare = 8;
 constexpr double kNew = 0.3;  // weight of the newest measurement
 
@@ -24,16 +26,24 @@ int WholeRows(int n_tokens) {
   return (n_tokens + kRows / 2) / kRows * kRows;
 }
 
-// Time that prompts get for each second of the streams'. The more of them wait, the more: their
-// streams will share steps with those that run, where these alone would take more time for each
-// token.
-double Share(int n_prompts) { return std::clamp(kShareOfOne * n_prompts, kShareOfOne, kMostShare); }
-
 Seconds ChunkBesideStreams(int n_prompts) {
   return kChunkBesideStreams * std::clamp(n_prompts / 2.0, 1.0, kLongerChunk);
 }
 
 }  // namespace
+
+// Time that prompts get for each second of the streams'. The more of them wait, the more: their
+// streams will share steps with those that run, where these alone would take more time for each
+// token.
+double StepBudget::Share(int n_prompts) const {
+  const double least = prompts_end_first_ ? kShareOfShort : kShareOfOne;
+  return std::clamp(kShareOfOne * n_prompts, least, kMostShare);
+}
+
+void StepBudget::Expect(int n_stream_tokens, int n_prompt_tokens) {
+  prompts_end_first_ =
+      n_prompt_tokens <= kMostCost * n_stream_tokens * stream_step_.count() * prompt_tokens_per_s_;
+}
 
 int StepBudget::PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_most) const {
   const int most = std::min(n_wanted, n_most);

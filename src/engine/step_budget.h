@@ -4,10 +4,11 @@
 // Measured, not guessed: the speed of prompt tokens, by the time of the steps so far. With streams
 // running, prompts get a share of the time: a chunk of a bounded length, then steps of the streams
 // alone until these have had theirs. So a stream's longest gap is one chunk, and beside one prompt
-// it takes little more than twice its time. Where a queue of prompts waits, what all get together
-// counts more: longer chunks, and a larger share. Without streams a step is only bounded so that a
-// cancel, or a new job, waits for one step. Pure arithmetic: no clock, no llama.cpp. Not
-// thread-safe.
+// it takes little more than twice its time. Prompts that end before the streams do, and so cost
+// them the same whenever they are read, get a larger share. Where a queue of prompts waits, what
+// all get together counts more: longer chunks, and a larger share. Without streams a step is only
+// bounded so that a cancel, or a new job, waits for one step. Pure arithmetic: no clock, no
+// llama.cpp. Not thread-safe.
 #pragma once
 
 #include <chrono>
@@ -20,6 +21,10 @@ class StepBudget {
 
   // `is_on_cpu`: attention goes over rows by tiles, see SharesBatch.
   explicit StepBudget(bool is_on_cpu) : is_on_cpu_(is_on_cpu) {}
+
+  // What is to come, as far as it can be known: tokens of the stream that has the fewest left, and
+  // of all prompts together.
+  void Expect(int n_stream_tokens, int n_prompt_tokens);
 
   // Prompt tokens of the next step, up to `n_most` of the `n_wanted` that wait; `n_streams` streams
   // take a token each beside them, `n_prompts` prompts wait. 0: the streams have this step for
@@ -38,10 +43,13 @@ class StepBudget {
             int n_streams_waiting = 0);
 
  private:
+  double Share(int n_prompts) const;
+
   const bool is_on_cpu_;
   double prompt_tokens_per_s_ = 0;  // 0: not known yet
   Seconds stream_step_{0};          // of a step with streams only, lately
   Seconds credit_{0};               // time that prompts may take now beside streams
+  bool prompts_end_first_ = false;
 };
 
 }  // namespace corral::engine

@@ -40,6 +40,7 @@ Outcome Race(int n_tokens, int n_prompts, int n_each) {
   while (n_tokens > 0 || left > 0) {
     const int n_streams = n_tokens > 0 ? 1 : 0;
     const int waiting = (left + n_each - 1) / n_each;
+    budget.Expect(n_tokens, left);
     const int n = budget.PromptTokens(n_streams, waiting, left, 512);
     const int n_taking_part = n == 0 || budget.SharesBatch(n_streams, n) ? n_streams : 0;
     const Seconds took = machine.Step(n_taking_part, n);
@@ -68,6 +69,14 @@ TEST(StepBudget, LongPromptBesideAStreamLosesOnlyTheStreamsTime) {
   const Outcome outcome = Race(160, 1, 1'800);
   const Seconds alone(1'800 / Machine().prompt_tokens_per_s);
   EXPECT_LT(outcome.prompt_time, 1.4 * alone);
+}
+
+TEST(StepBudget, PromptThatEndsBeforeTheStreamCostsItTheSameAndGoesFirst) {
+  const Outcome outcome = Race(600, 1, 1'000);
+  const Seconds alone(1'000 / Machine().prompt_tokens_per_s);
+  EXPECT_LT(outcome.prompt_time, 1.5 * alone) << "1.8 at the share of a prompt that ends last";
+  EXPECT_LT(outcome.longest_gap, Seconds(0.3));
+  EXPECT_NEAR(outcome.stream_time.count(), (600 * Machine().stream_step + alone).count(), 0.1);
 }
 
 TEST(StepBudget, ShortPromptBesideAStreamGoesAtOnce) {

@@ -50,13 +50,15 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
   if (is_fixed_ || n_most_ == 1 || wall.count() <= 0) return;
   const int size = SizeOf(n_tokens);
   if (trial_) {
-    if (size == trial_->size) {
-      trial_->sum += wall;
-      ++trial_->n_steps;
-    }
-    const bool is_lost = trial_->sum > kLost * trial_->before * trial_->n_steps;
-    if (is_lost || trial_->n_steps >= kTrialSteps || now - trial_->begun > kLongestTrial)
+    const auto before = pace_.find(size);
+    // A size not seen before can be compared with nothing, and should not pay for a trial.
+    if (before == pace_.end()) return Judge(now);
+    trial_->sum += wall / before->second.step;
+    ++trial_->n_steps;
+    if (trial_->sum > kLost * trial_->n_steps || trial_->n_steps >= kTrialSteps ||
+        now - trial_->begun > kLongestTrial) {
       Judge(now);
+    }
     return;
   }
   Pace& pace = pace_[size];
@@ -67,17 +69,15 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
     // One thread too many is as bad as several: where what the share says is not few enough, half.
     const int left = static_cast<int>(threads_ * share_);
     const int fewer = std::exchange(tries_half_, !tries_half_) ? threads_ / 2 : left;
-    BeginTrial(now, std::clamp(fewer, 1, threads_ - 1), size);
+    BeginTrial(now, std::clamp(fewer, 1, threads_ - 1));
   } else if (threads_ < n_allowed_ && now >= next_up_) {
-    BeginTrial(now, std::min(n_allowed_, threads_ + std::max(1, threads_ / 2)), size);
+    BeginTrial(now, std::min(n_allowed_, threads_ + std::max(1, threads_ / 2)));
   }
 }
 
-void ThreadTuner::BeginTrial(TimePoint now, int threads, int size) {
+void ThreadTuner::BeginTrial(TimePoint now, int threads) {
   trial_ = Trial{};
   trial_->threads = threads;
-  trial_->size = size;
-  trial_->before = pace_[size].step;
   trial_->begun = now;
 }
 
@@ -85,9 +85,8 @@ void ThreadTuner::Judge(TimePoint now) {
   const Trial trial = *trial_;
   trial_.reset();
   const bool is_up = trial.threads > threads_;
-  const Seconds step = trial.sum / std::max(trial.n_steps, 1);
   const bool is_better =
-      trial.n_steps >= kTrialSteps && step < trial.before * (is_up ? kWorthUp : 1.0);
+      trial.n_steps >= kTrialSteps && trial.sum < trial.n_steps * (is_up ? kWorthUp : 1.0);
   if (is_better) {
     threads_ = trial.threads;
     pace_.clear();

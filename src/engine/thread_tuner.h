@@ -35,9 +35,7 @@ class ThreadTuner {
  private:
   struct Trial {
     int threads = 1;
-    int size = 0;       // of the steps that are compared
-    Seconds before{0};  // what such a step took until now
-    Seconds sum{0};
+    double sum = 0;  // of each step's time over what one of its size took until now
     int n_steps = 0;
     TimePoint begun;
   };
@@ -45,7 +43,7 @@ class ThreadTuner {
     Seconds step{0};
     int n_steps = 0;
   };
-  void BeginTrial(TimePoint now, int threads, int size);
+  void BeginTrial(TimePoint now, int threads);
   void Judge(TimePoint now);
 
   const int n_most_;

@@ -104,6 +104,24 @@ TEST(ThreadTuner, TrialThatIsLostEndsWithItsFirstStep) {
   EXPECT_LE(n_with_one, 6);
 }
 
+TEST(ThreadTuner, StepsOfASizeNotSeenBeforePayForNoTrial) {
+  ThreadTuner tuner(2, false);
+  Machine machine{.n_cores = 2, .n_busy = 1};
+  while (tuner.threads() == 2) machine.Step(tuner);
+  machine.Step(tuner, 2);
+  EXPECT_EQ(tuner.threads(), 2) << "the trial went on";
+}
+
+TEST(ThreadTuner, TrialGoesOnOverStepsOfAnyKnownSize) {
+  ThreadTuner tuner(2, false);
+  Machine machine{.n_cores = 2, .n_busy = 1};
+  for (int n_tokens : {1, 2, 4, 8}) machine.Step(tuner, n_tokens);
+  while (tuner.threads() == 2) machine.Step(tuner);
+  for (int n_tokens : {1, 2, 4, 8}) machine.Step(tuner, n_tokens);
+  machine.Run(tuner, Seconds(0.1));
+  EXPECT_EQ(tuner.threads(), 1) << "one thread was faster in each";
+}
+
 TEST(ThreadTuner, DoesNotCompareAPromptWithAToken) {
   ThreadTuner tuner(2, false);
   Machine machine{.n_cores = 2, .n_busy = 1};

@@ -167,6 +167,7 @@ class Generator {
   bool TakesPart(const Running& running) const {
     return running.set_name() == (set_ ? std::string_view(set_->key) : std::string_view());
   }
+  void TellWhatIsToCome();
   // Prompt tokens that this step may take beside so many streams; of those with the step's
   // adapters, or of all.
   int PromptBudget(int n_streams, bool only_set) const;

@@ -29,6 +29,7 @@ void Generator::ComposeBatch() {
     running->n_in_batch = 0;
     running->guesses.clear();
   }
+  TellWhatIsToCome();
   ChooseAdapters();
   int n_streams = 0;
   for (const auto& running : running_)
@@ -41,6 +42,20 @@ void Generator::ComposeBatch() {
     n_other_streams_ += n_streams;
   }
   AddPrompts(n_prompt_tokens);
+}
+
+void Generator::TellWhatIsToCome() {
+  std::size_t n_stream_tokens = n_cells_;
+  std::size_t n_prompt_tokens = 0;
+  for (const auto& running : running_) {
+    const std::size_t n = running->sequence.tokens.size();
+    if (running->IsStream())
+      n_stream_tokens =
+          std::min(n_stream_tokens, running->n_expected - std::min(running->n_expected, n));
+    if (running->ReadsText()) n_prompt_tokens += running->TextEnd() - n;
+  }
+  budget_.Expect(static_cast<int>(n_stream_tokens),
+                 static_cast<int>(std::min(n_prompt_tokens, n_cells_)));
 }
 
 int Generator::PromptBudget(int n_streams, bool only_set) const {
