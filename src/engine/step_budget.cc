@@ -41,8 +41,9 @@ double StepBudget::Share(int n_prompts) const {
 }
 
 void StepBudget::Expect(int n_stream_tokens, int n_prompt_tokens) {
-  prompts_end_first_ =
-      n_prompt_tokens <= kMostCost * n_stream_tokens * stream_step_.count() * prompt_tokens_per_s_;
+  if (prompt_tokens_per_s_ <= 0) return;
+  const Seconds of_prompts = taken_ + Seconds(n_prompt_tokens / prompt_tokens_per_s_);
+  prompts_end_first_ = of_prompts <= kMostCost * n_stream_tokens * stream_step_;
 }
 
 int StepBudget::PromptTokens(int n_streams, int n_prompts, int n_wanted, int n_most) const {
@@ -68,6 +69,7 @@ void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_wa
   if (took.count() <= 0) return;
   if (n_prompt_tokens == 0) {
     stream_step_ = stream_step_.count() <= 0 ? took : (1 - kNew) * stream_step_ + kNew * took;
+    taken_ = std::max(taken_ - kMostCost * took, Seconds(0));
     credit_ =
         std::min(credit_ + Share(n_prompts_waiting) * took, ChunkBesideStreams(n_prompts_waiting));
     return;
@@ -80,8 +82,12 @@ void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_wa
     prompt_tokens_per_s_ =
         prompt_tokens_per_s_ <= 0 ? speed : (1 - kNew) * prompt_tokens_per_s_ + kNew * speed;
   }
-  if (n_stream_tokens + n_streams_waiting > 0)
-    credit_ = std::max(credit_ - of_prompts, -ChunkBesideStreams(n_prompts_waiting));
+  if (n_stream_tokens + n_streams_waiting == 0) {
+    taken_ = Seconds(0);
+    return;
+  }
+  taken_ += of_prompts;
+  credit_ = std::max(credit_ - of_prompts, -ChunkBesideStreams(n_prompts_waiting));
 }
 
 }  // namespace corral::engine

@@ -4,11 +4,11 @@
 // Measured, not guessed: the speed of prompt tokens, by the time of the steps so far. With streams
 // running, prompts get a share of the time: a chunk of a bounded length, then steps of the streams
 // alone until these have had theirs. So a stream's longest gap is one chunk, and beside one prompt
-// it takes little more than twice its time. Prompts that end before the streams do, and so cost
-// them the same whenever they are read, get a larger share. Where a queue of prompts waits, what
-// all get together counts more: longer chunks, and a larger share. Without streams a step is only
-// bounded so that a cancel, or a new job, waits for one step. Pure arithmetic: no clock, no
-// llama.cpp. Not thread-safe.
+// it takes little more than twice its time. A prompt that ends before the streams do costs them the
+// same whenever it is read, and gets a larger share; one after the other they do not. Where a queue
+// of prompts waits, what all get together counts more: longer chunks, and a larger share. Without
+// streams a step is only bounded so that a cancel, or a new job, waits for one step. Pure
+// arithmetic: no clock, no llama.cpp. Not thread-safe.
 #pragma once
 
 #include <chrono>
@@ -50,6 +50,7 @@ class StepBudget {
   Seconds stream_step_{0};          // of a step with streams only, lately
   Seconds credit_{0};               // time that prompts may take now beside streams
   bool prompts_end_first_ = false;
+  Seconds taken_{0};  // by prompts beside the streams, beyond what these can bear
 };
 
 }  // namespace corral::engine

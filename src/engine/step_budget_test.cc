@@ -79,6 +79,27 @@ TEST(StepBudget, PromptThatEndsBeforeTheStreamCostsItTheSameAndGoesFirst) {
   EXPECT_NEAR(outcome.stream_time.count(), (600 * Machine().stream_step + alone).count(), 0.1);
 }
 
+TEST(StepBudget, OneShortPromptAfterTheOtherDoesNotHoldUpAStream) {
+  const Machine machine;
+  StepBudget budget(true);
+  budget.Note(0, 100, 1, machine.Step(0, 100));
+  for (int i = 0; i < 20; ++i) budget.Note(1, 0, 0, machine.Step(1, 0));
+  Seconds now{0};
+  int left = 0;
+  for (int n_tokens = 600; n_tokens > 0;) {
+    if (left == 0) left = 400;
+    budget.Expect(n_tokens, left);
+    const int n = budget.PromptTokens(1, 1, left, 512);
+    const int n_streams = n == 0 || budget.SharesBatch(1, n) ? 1 : 0;
+    const Seconds took = machine.Step(n_streams, n);
+    budget.Note(n_streams, n, 1, took, 1 - n_streams);
+    now += took;
+    left -= n;
+    n_tokens -= n_streams;
+  }
+  EXPECT_LT(now, 3.2 * 600 * machine.stream_step) << "5 times at the share of one short prompt";
+}
+
 TEST(StepBudget, ShortPromptBesideAStreamGoesAtOnce) {
   StepBudget budget(true);
   const Machine machine;

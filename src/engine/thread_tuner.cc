@@ -50,9 +50,12 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
   if (is_fixed_ || n_most_ == 1 || wall.count() <= 0) return;
   const int size = SizeOf(n_tokens);
   if (trial_) {
+    // A size that was not seen lately can be compared with nothing, and should not pay for a trial.
     const auto before = pace_.find(size);
-    // A size not seen before can be compared with nothing, and should not pay for a trial.
-    if (before == pace_.end()) return Judge(now);
+    if (before == pace_.end() || before->second.n_steps < kKnownSteps ||
+        now - before->second.last > kLongestTrial) {
+      return Judge(now);
+    }
     trial_->sum += wall / before->second.step;
     ++trial_->n_steps;
     if (trial_->sum > kLost * trial_->n_steps || trial_->n_steps >= kTrialSteps ||
@@ -62,6 +65,7 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
     return;
   }
   Pace& pace = pace_[size];
+  pace.last = now;
   pace.step = ++pace.n_steps == 1 ? wall : (1 - kNew) * pace.step + kNew * wall;
   share_ = (1 - kNew) * share_ + kNew * std::min(1.0, cpu / (wall * threads_));
   if (pace.n_steps < kKnownSteps) return;

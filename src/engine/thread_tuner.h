@@ -26,6 +26,7 @@ class ThreadTuner {
   ThreadTuner(int n_most, bool is_fixed);
 
   int threads() const { return trial_ ? trial_->threads : threads_; }
+  bool is_trying() const { return trial_.has_value(); }
   // So many models compute at the moment, this one included: each gets its part of the cores.
   void SetSharers(int n_sharers);
   // A step of `n_tokens` with threads() ended at `now`: it took `wall`, and the process got `cpu`
@@ -42,6 +43,7 @@ class ThreadTuner {
   struct Pace {
     Seconds step{0};
     int n_steps = 0;
+    TimePoint last{};
   };
   void BeginTrial(TimePoint now, int threads);
   void Judge(TimePoint now);

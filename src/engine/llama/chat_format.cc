@@ -244,7 +244,7 @@ Result<FormatReply> FormatSchema(const FormatRequest& request) {
   }
   reply.grammar =
       AfterThinking(grammar, request.think_open, request.think_close, request.is_thinking);
-  CORRAL_TRY_STATUS(CheckGrammar(reply.grammar));
+  CORRAL_TRY_STATUS(CheckGrammar(reply.grammar, "format"));
   return reply;
 }
 
@@ -442,7 +442,10 @@ Result<FormatReply> Formatter::Run(const FormatRequest& request) {
         return FormatReply();
       case FormatRequest::Kind::kChat: {
         FormatReply reply = templates_->FormatChat(request);
-        if (!reply.grammar.empty()) CORRAL_TRY_STATUS(CheckGrammar(reply.grammar));
+        if (!reply.grammar.empty()) {
+          CORRAL_TRY_STATUS(
+              CheckGrammar(reply.grammar, request.schema.empty() ? "the tools" : "format"));
+        }
         return reply;
       }
     }

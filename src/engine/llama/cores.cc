@@ -1,11 +1,15 @@
 #include "engine/llama/cores.h"
 
 #include <ctime>
+#include <utility>
 
 namespace corral::engine {
 namespace {
 
 constexpr int kFewTokens = 16;
+// ggml's threads sleep after a while without work, and waking them takes a good part of a short
+// step: one after a pause says nothing of the steps that follow.
+constexpr std::chrono::milliseconds kPause{2};
 
 std::chrono::duration<double> ProcessorTime() {
   timespec time{};
@@ -17,7 +21,8 @@ std::chrono::duration<double> ProcessorTime() {
 
 Cores::Step Cores::Decode(llama_context* context, const llama_batch& batch, bool is_typical) {
   const std::lock_guard turn(turn_);
-  ThreadTuner& tuner = batch.n_tokens <= kFewTokens ? tokens_ : prompts_;
+  const bool is_short = batch.n_tokens <= kFewTokens;
+  ThreadTuner& tuner = is_short ? tokens_ : prompts_;
   int n_threads = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -31,8 +36,11 @@ Cores::Step Cores::Decode(llama_context* context, const llama_batch& batch, bool
   step.code = llama_decode(context, batch);
   const auto end = std::chrono::steady_clock::now();
   step.took = end - begin;
+  const bool is_after_pause = begin - std::exchange(last_, end) > kPause;
   const std::lock_guard lock(mutex_);
-  if (step.code == 0 && is_typical)
+  // A trial is judged all the same: where each step waits for a slow reader it would last for ever.
+  const bool tells = !is_short || !is_after_pause || tuner.is_trying();
+  if (step.code == 0 && is_typical && tells)
     tuner.Note(end, batch.n_tokens, step.took, ProcessorTime() - cpu);
   return step;
 }

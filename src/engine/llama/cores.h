@@ -58,7 +58,8 @@ class Cores {
   mutable std::mutex mutex_;
   // A step of few tokens is all barriers, one of a prompt all arithmetic: what is good for one
   // beside a busy neighbour costs the other half its speed.
-  ThreadTuner tokens_, prompts_;  // guarded by mutex_
+  ThreadTuner tokens_, prompts_;                // guarded by mutex_
+  std::chrono::steady_clock::time_point last_;  // end of the decode before; of who has the turn
 };
 
 }  // namespace corral::engine

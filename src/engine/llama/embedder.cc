@@ -177,11 +177,12 @@ std::size_t Embedder::MostTokens(const EmbedJob& job) const {
 
 // Each text as tokens with the vocabulary's own BOS and EOS, cut at the end where it must be.
 Result<std::vector<std::vector<Token>>> Embedder::TokenizeAll(const EmbedJob& job,
-                                                              const StopToken& stop) const {
+                                                              const StopToken& stop) {
   const std::size_t limit = MostTokens(job);
   std::vector<std::vector<Token>> texts;
   for (const std::string& text : job.texts) {
     if (stop.StopRequested()) return Fail(stop.ToError());
+    AnswerStopped();
     // What has too many tokens is not read to its end; its closing token is what the vocabulary
     // adds. Where a token may stand for any number of bytes, the beginning is tried.
     const std::size_t token_bytes =
@@ -260,11 +261,12 @@ Result<std::vector<Token>> Embedder::TokenizePair(const std::string& query,
 }
 
 Result<std::vector<std::vector<Token>>> Embedder::TokenizePairs(const EmbedJob& job,
-                                                                const StopToken& stop) const {
+                                                                const StopToken& stop) {
   const std::size_t limit = MostTokens(job);
   std::vector<std::vector<Token>> pairs;
   for (const std::string& text : job.texts) {
     if (stop.StopRequested()) return Fail(stop.ToError());
+    AnswerStopped();
     const std::size_t enough =
         (limit + 1) * std::max(model_.max_token_bytes(), std::size_t{1}) + kSlackBytes;
     const bool is_huge = job.truncate && model_.max_token_bytes() > 0 && text.size() > enough;

@@ -1,11 +1,11 @@
 // Texts to vectors, and pairs of query and document to scores, on a thread and a context of its
 // own: they need another pooling than generation.
 //
-// The context is made on first use. Several texts share a batch. An encoder (BERT) and a reranker
-// pool inside llama.cpp, where no text lies across two micro-batches. Any other causal model is
-// read in chunks and pooled here, so a text may be as long as the context: by the GGUF's own
-// pooling, or by the mean for a model that was made for generating. Threads: Submit and Wake from
-// any thread; the sink is called on the embedder's thread.
+// The context is made on first use, or by Prepare. Several texts share a batch. An encoder (BERT)
+// and a reranker pool inside llama.cpp, where no text lies across two micro-batches. Any other
+// causal model is read in chunks and pooled here, so a text may be as long as the context: by the
+// GGUF's own pooling, or by the mean for a model that was made for generating. Threads: Submit and
+// Wake from any thread; the sink is called on the embedder's thread.
 #pragma once
 
 #include <atomic>
@@ -30,6 +30,11 @@ class Embedder {
  public:
   Embedder(const LoadedModel& model, const EngineConfig& config, Cores& cores, Adapters& adapters);
   ~Embedder() { Stop(); }
+
+  // Makes the context for texts of usual length, for a model that does nothing else: what it takes
+  // is known from then on, and a lack of memory. Before the first Submit.
+  Status Prepare() { return MakeContext(1); }
+  const llama_context* context() const { return context_.get(); }  // before the first Submit
 
   // Ends what waits with kCancelled and joins the thread; nothing may be submitted afterwards.
   // Idempotent.
@@ -62,12 +67,10 @@ class Embedder {
   std::size_t MostTokens(const EmbedJob& job) const;
   // A context for texts of up to `n_tokens`.
   Status MakeContext(std::size_t n_tokens);
-  Result<std::vector<std::vector<Token>>> TokenizeAll(const EmbedJob& job,
-                                                      const StopToken& stop) const;
+  Result<std::vector<std::vector<Token>>> TokenizeAll(const EmbedJob& job, const StopToken& stop);
   // Each document with the query before it, as the model's own "rerank" template or its special
   // tokens say; the document's end is cut where it must be.
-  Result<std::vector<std::vector<Token>>> TokenizePairs(const EmbedJob& job,
-                                                        const StopToken& stop) const;
+  Result<std::vector<std::vector<Token>>> TokenizePairs(const EmbedJob& job, const StopToken& stop);
   Result<std::vector<Token>> TokenizePair(const std::string& query, std::string_view document,
                                           std::size_t limit, bool truncate) const;
   // Texts of a batch: recurrent state is paid for each.

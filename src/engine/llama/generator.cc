@@ -294,7 +294,7 @@ bool Generator::StartJob(Running& job) {
   job.sequence = std::move(*sequence);
   const std::size_t n_cells = job.generation.prepared().prompt.CellsOf(job.sequence.tokens.size());
   job.n_borrowed = std::min(job.n_borrowed, n_cells);
-  if (job.resumed.empty()) {
+  if (!std::exchange(job.has_begun, true)) {
     job.generation.Begin();
     job.n_reused = static_cast<std::int64_t>(n_cells);
     n_reused_ += job.n_reused;

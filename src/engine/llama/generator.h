@@ -94,6 +94,7 @@ class Generator {
     // What it has evaluated, where that is not what its prompt begins with any more: when it gave
     // its cells back, or its context slid. Else empty.
     std::vector<Token> resumed;
+    bool has_begun = false;  // it had cells before
     int credit;
     PromptLookup lookup;
     std::int64_t n_reused = 0;   // tokens of the prompt
@@ -222,6 +223,7 @@ class Generator {
   int n_stream_tokens_ = 0, n_prompt_tokens_ = 0;  // in the batch
   int n_reading_ = 0;                              // prompts whose text is being evaluated
   int n_other_streams_ = 0;                        // not in this step
+  int n_cells_to_guess_ = 0;                       // left by what the step takes at least
   std::chrono::duration<double> owed_{0};          // time that streams get before the next picture
   bool is_full_ = false;                           // TakeCellsBackUntilOneEnds
   bool has_changed_ =

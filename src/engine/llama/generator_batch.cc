@@ -24,6 +24,8 @@ void Generator::ComposeBatch() {
   };
   while (used_after() > n_cells_ && TakeCellsBack()) {
   }
+  // Guesses are worth nobody's cells.
+  n_cells_to_guess_ = static_cast<int>(n_cells_ - std::min(used_after(), n_cells_));
   for (const auto& running : running_) {
     running->row = -1;
     running->n_in_batch = 0;
@@ -95,7 +97,7 @@ void Generator::ChooseAdapters() {
 }
 
 void Generator::AddStreams() {
-  int n_guesses = kGuessRows;
+  int n_guesses = std::min(kGuessRows, n_cells_to_guess_);
   // MakeRoom may end a job: walk backwards.
   for (std::size_t i = running_.size(); i-- > 0;) {
     Running& running = *running_[i];

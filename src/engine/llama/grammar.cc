@@ -12,6 +12,7 @@
 #include <set>
 
 #include "core/text.h"
+#include "engine/llama/grammar_ways.h"
 
 namespace corral::engine {
 namespace {
@@ -57,43 +58,6 @@ struct GrammarDeleter {
   void operator()(llama_grammar* grammar) const { llama_grammar_free_impl(grammar); }
 };
 using GrammarPtr = std::unique_ptr<llama_grammar, GrammarDeleter>;
-
-constexpr std::size_t kWalks = 6;
-constexpr std::size_t kWalkCharacters = 96;
-
-// A character that the terminal at `element` takes; 0: none that is tried.
-std::uint32_t CharacterFor(const llama_grammar_element* element) {
-  if (element->type == LLAMA_GRETYPE_CHAR) return element->value;
-  if (element->type == LLAMA_GRETYPE_CHAR_ANY) return 'a';
-  if (element->type != LLAMA_GRETYPE_CHAR_NOT) return 0;
-  for (const std::uint32_t tried : {U'a', U'1', U'~', U' ', U'\u2603'}) {
-    bool is_named = false;
-    const llama_grammar_element* at = element;
-    do {
-      const bool is_range = at[1].type == LLAMA_GRETYPE_CHAR_RNG_UPPER;
-      is_named =
-          is_named || (is_range ? at->value <= tried && tried <= at[1].value : at->value == tried);
-      at += is_range ? 2 : 1;
-    } while (at->type == LLAMA_GRETYPE_CHAR_ALT);
-    if (!is_named) return tried;
-  }
-  return 0;
-}
-
-// Takes one of the ways through `grammar`, a character at a time. False: the ways that lie open at
-// once are too many, and each token would have to be tried against all of them.
-bool Walk(llama_grammar& grammar, std::size_t which) {
-  for (std::size_t step = 0; step < kWalkCharacters && !grammar.stacks.empty(); ++step) {
-    if (grammar.stacks.size() > kMostOpenWays) return false;
-    const llama_grammar_stack& stack =
-        grammar.stacks[which % 2 == 0 ? (which * 31 + step * 7) % grammar.stacks.size()
-                                      : grammar.stacks.size() - 1];
-    const std::uint32_t character = stack.empty() ? 0 : CharacterFor(stack.back());
-    if (character == 0) return true;
-    llama_grammar_accept(&grammar, character);
-  }
-  return grammar.stacks.size() <= kMostOpenWays;
-}
 
 }  // namespace
 
@@ -165,20 +129,22 @@ std::string AfterThinking(const std::string& grammar, std::string_view open, std
   return out;
 }
 
-Status CheckGrammar(const std::string& grammar) {
+Status CheckGrammar(const std::string& grammar, std::string_view source) {
   if (grammar.starts_with("%")) return Fail(Code::kInvalidArgument, "not a GBNF grammar");
   try {
     const GrammarPtr compiled(
         llama_grammar_init_impl(nullptr, grammar.c_str(), "root", false, nullptr, 0, nullptr, 0));
-    if (!compiled) return Fail(Code::kInvalidArgument, "the grammar of format does not compile");
-    for (std::size_t walk = 0; walk < kWalks; ++walk) {
-      const GrammarPtr copy(llama_grammar_clone_impl(*compiled));
-      if (!Walk(*copy, walk))
-        return Fail(Code::kInvalidArgument, "what fits the format is too ambiguous");
-    }
+    if (!compiled)
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("the grammar of {} does not compile", source));
+    if (!StaysNarrow(*compiled))
+      return Fail(
+          Code::kInvalidArgument,
+          fmt::format("the grammar of {} is too ambiguous: what begins alike must not hold itself",
+                      source));
   } catch (const std::exception& error) {
     return Fail(Code::kInvalidArgument,
-                std::string("the grammar does not compile: ") + error.what());
+                fmt::format("the grammar of {} does not compile: {}", source, error.what()));
   }
   return {};
 }

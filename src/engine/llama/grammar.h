@@ -28,11 +28,8 @@ std::string UntilGrammar(std::string_view name, std::string_view end);
 std::string AfterThinking(const std::string& grammar, std::string_view open, std::string_view close,
                           bool is_inside);
 
-// Ways through a grammar that may lie open at once.
-inline constexpr std::size_t kMostOpenWays = 4096;
-
-// Whether llama.cpp takes it, and follows a few texts through it without drowning in ways
-// (kMostOpenWays). Errors: kInvalidArgument.
-Status CheckGrammar(const std::string& grammar);
+// Whether llama.cpp takes it, and would not drown in the ways that lie open at once
+// (grammar_ways.h). Errors, of what `source` says: kInvalidArgument.
+Status CheckGrammar(const std::string& grammar, std::string_view source);
 
 }  // namespace corral::engine

@@ -105,7 +105,8 @@ class LlamaEngine final : public Engine {
       const int n_train = facts_.n_ctx_train > 0 ? facts_.n_ctx_train : config_.options.num_ctx;
       facts_.n_ctx_seq = std::min(config_.options.num_ctx, n_train);
       facts_.n_slots = 1;
-      facts_.size_bytes = static_cast<std::int64_t>(llama_model_size(model_->model()));
+      CORRAL_TRY_STATUS(embedder_->Prepare());
+      AddMemory(embedder_->context(), &facts_);
     }
     return {};
   }

@@ -238,7 +238,8 @@ Result<MediaPrompt> PromptBuilder::ReadMedia(const GenerateJob& job, std::string
                                               " MiB together when decoded");
     CORRAL_TRY_STATUS(hold->Resize(n_bytes));
     decoded.push_back(std::move(media));
-    hashes.push_back(Sha256Hex(image));
+    // Users that share no prefixes cannot tell by the time either what pictures another has sent.
+    hashes.push_back(Sha256Hex(image) + ":" + Sha256Hex(job.prefix_salt));
     inputs.emplace_back(&decoded.back());
   }
   CORRAL_TRY(MediaPrompt prompt, projector_->Tokenize(inputs, hashes, job.prompt.context.empty()));

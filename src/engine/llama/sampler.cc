@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "engine/llama/grammar.h"
+#include "engine/llama/grammar_ways.h"
 #include "engine/llama/output_syntax.h"
 #include "engine/media_marks.h"
 
@@ -227,12 +228,23 @@ Token Sampler::Sample(llama_context* context, int row) {
   if (grammar_) {
     // Most tokens fit: the whole vocabulary is looked at only when one does not.
     if (!Allows(token)) token = PickAllowed(context, row);
-    llama_grammar_accept_impl(*grammar_, token);
-    if (grammar_->stacks.size() > kMostOpenWays)
-      throw std::runtime_error("what fits the format is too ambiguous");
+    Accept(token);
   }
   if (chain_) common_sampler_accept(chain_.get(), token, true);
   return token;
+}
+
+void Sampler::Accept(Token token) {
+  const bool has_token_ways =
+      std::any_of(grammar_->stacks.begin(), grammar_->stacks.end(), [](const auto& stack) {
+        return !stack.empty() && (stack.back()->type == LLAMA_GRETYPE_TOKEN ||
+                                  stack.back()->type == LLAMA_GRETYPE_TOKEN_NOT);
+      });
+  if (has_token_ways || model_.IsEndOfGeneration(token)) {
+    llama_grammar_accept_impl(*grammar_, token);
+  } else if (!AcceptText(grammar_.get(), model_.TokenText(token, true))) {
+    throw std::runtime_error("what fits the format is too ambiguous");
+  }
 }
 
 Token Sampler::Pick(llama_context* context, int row) {

@@ -48,6 +48,8 @@ class Sampler {
   Status SetGrammar(const PreparedPrompt& prompt);
   Token Pick(llama_context* context, int row);
   Token PickAllowed(llama_context* context, int row);
+  // Takes a step of grammar_. Throws where too many ways would lie open.
+  void Accept(Token token);
   bool Allows(Token token) const;
 
   const LoadedModel& model_;

@@ -256,5 +256,59 @@ TEST(EngineBombs, SchemasOfToolsAreRefusedInTime) {
   }
 }
 
+// Alternatives that begin alike and hold each other again: twice or 63 times as many ways with each
+// bracket. Behind a key that is longer than any look ahead.
+std::vector<std::string> Multiplying() {
+  const std::string key(120, 'k');
+  const auto behind_a_key = [&key](const std::string& alternatives) {
+    return R"({"type":"object","required":[")" + key + R"("],"properties":{")" + key +
+           R"(":{"$ref":"#/$defs/n"}},"$defs":{"n":{"anyOf":[)" + alternatives + "]}}}";
+  };
+  const std::string list = R"({"type":"array","minItems":1,"items":{"$ref":"#/$defs/n"}})";
+  const std::string object =
+      R"({"type":"object","properties":{"next":{"$ref":"#/$defs/n"}},"required":["next"]})";
+  std::string many = list;
+  for (int i = 1; i < 60; ++i) many += "," + list;
+  std::string hidden = list + "," + list;
+  for (int i = 0; i < 40; ++i) hidden += R"(,{"const":"word)" + std::to_string(i) + "\"}";
+  return {behind_a_key(many), behind_a_key(hidden), behind_a_key(object + "," + object)};
+}
+
+TEST(EngineBombs, SchemasWhoseWaysMultiplyAreRefused) {
+  Bench bench(ModelWithTools(), Bench::Small(1, 2048));
+  for (const std::string& bomb : Multiplying()) {
+    GenerateJob job = Greedy("hello", 200);
+    job.format_json = bomb;
+    const Story of_format = bench.Run(job);
+    EXPECT_EQ(of_format.error().code, Code::kInvalidArgument) << bomb;
+    EXPECT_THAT(of_format.error().message, HasSubstr("too ambiguous")) << bomb;
+    const Story of_tool = bench.Run(ChatWithTool(bomb));
+    EXPECT_EQ(of_tool.error().code, Code::kInvalidArgument) << bomb;
+    EXPECT_THAT(of_tool.error().message, HasSubstr("too ambiguous")) << bomb;
+  }
+}
+
+TEST(EngineBombs, SchemasThatAreLargeOrRecursiveButClearAreNot) {
+  Bench bench(ModelWithTools(), Bench::Small(1, 2048));
+  std::string words = R"({"enum":["w0")";
+  for (int i = 1; i < 200; ++i) words += ",\"w" + std::to_string(i) + "\"";
+  words += "]}";
+  std::string optional = R"({"type":"object","properties":{"p0":{"type":"string"})";
+  for (int i = 1; i < 60; ++i)
+    optional += ",\"p" + std::to_string(i) + R"(":{"type":["string","null"]})";
+  optional += "}}";
+  const std::string tree =
+      R"({"$ref":"#/$defs/n","$defs":{"n":{"anyOf":[{"type":"object","properties":{"op":{"const":"+"},)"
+      R"("left":{"$ref":"#/$defs/n"},"right":{"$ref":"#/$defs/n"}},"required":["op","left","right"]},)"
+      R"({"type":"object","properties":{"op":{"const":"-"},"of":{"$ref":"#/$defs/n"}},)"
+      R"("required":["op","of"]},{"type":"number"}]}}})";
+  for (const std::string& fine : {words, optional, tree}) {
+    GenerateJob job = Greedy("hello", 60);
+    job.format_json = fine;
+    const Story story = bench.Run(job);
+    EXPECT_TRUE(story.IsFinished()) << fine.substr(0, 80) << ": " << story.error().message;
+  }
+}
+
 }  // namespace
 }  // namespace corral::engine

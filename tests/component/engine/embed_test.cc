@@ -259,6 +259,13 @@ TEST(EngineEmbed, GrowsItsContextWithTheTexts) {
   EXPECT_GT(Dot(before.at(0), Embed(bench, {"hello world"}).vectors.at(0)), 0.9999);
 }
 
+TEST(EngineEmbed, AnEncodersSizeHasTheContextInIt) {
+  Bench bench(BertModel());
+  const std::int64_t of_the_file = static_cast<std::int64_t>(BertModel().size());
+  EXPECT_GT(bench.engine().facts().size_bytes, 2 * of_the_file)
+      << "what a batch takes is more than the weights of so small a model";
+}
+
 TEST(EngineEmbed, CutsOrRefusesATextThatIsTooLong) {
   for (const std::string* model : {&EndlessModel(), &BertModel()}) {
     Bench bench(*model, Bench::Small(1, 64));

@@ -1,6 +1,7 @@
 // What the tiny models are made of. Inside the library: others use tiny_models.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -61,6 +62,11 @@ struct Vocabulary {
     scores.push_back(score);
     types.push_back(type);
     biases.push_back(bias);
+  }
+  // The token's id; that of <unk> where there is none.
+  std::uint64_t Find(std::string_view token) const {
+    const auto found = std::find(tokens.begin(), tokens.end(), token);
+    return found == tokens.end() ? 0 : static_cast<std::uint64_t>(found - tokens.begin());
   }
 };
 

@@ -134,6 +134,13 @@ gguf::Writer TinyLlama(const TinyLlamaOptions& options) {
     embeddings[token * kWidth] = kConstant;
     output[token * kWidth] = vocabulary.biases[token] / 2.0F;
   }
+  for (std::size_t i = 1; i < options.script.size(); ++i) {
+    constexpr float kSure = 4.0F;
+    const std::uint64_t said = vocabulary.Find(options.script[i - 1]) * kWidth;
+    const std::uint64_t next = vocabulary.Find(options.script[i]) * kWidth;
+    for (std::uint64_t k = 1; k < kWidth; ++k) output[next + k] += kSure * embeddings[said + k];
+    output[next] = 0.0F;
+  }
   writer.AddTensor("token_embd.weight", {kWidth, n_tokens}, embeddings);
   for (std::uint64_t i = 0; i < kBlocks; ++i) {
     const std::string block = "blk." + std::to_string(i) + ".";

@@ -29,6 +29,8 @@ struct TinyLlamaOptions {
   // never generated unless a grammar leaves nothing else.
   std::string chat_template = {};
   std::vector<std::string> control_tokens = {};
+  // Tokens: after each of them the model says the next one, unless a grammar forbids it.
+  std::vector<std::string> script = {};
   std::vector<MergedAdapter> merged = {};
   // Heads, 64 wide together, and half as many for keys and values: quantized cells need heads of
   // 32, and of 64 to be shifted.
