@@ -7,15 +7,19 @@
 namespace corral::engine {
 namespace {
 
+using Seconds = ThreadTuner::Seconds;
 using std::chrono::milliseconds;
 
-constexpr double kEnoughShare = 0.92;  // a quiet step gets all but a few hundredths
+constexpr double kEnoughShare = 0.92;  // a quiet machine gives all but a few hundredths
+// The kernel counts the time of a thread on another processor by its ticks, which may be longer
+// than a step: a single one seemed to get 0.7 to 1.2 of what it asked for.
+constexpr Seconds kWindow{0.2};
 constexpr double kNew = 0.25;
 constexpr int kTrialSteps = 4;
 constexpr int kKnownSteps = 3;  // before a trial can be compared with what was
 constexpr std::chrono::seconds kLongestTrial{3};
 constexpr double kWorthUp = 0.97;  // more threads must be this much faster
-constexpr double kLost = 1.4;      // a trial whose steps take so much longer is over at once
+constexpr double kLost = 1.25;     // a trial whose steps take so much longer is over at once
 constexpr milliseconds kFirstWait{250};
 constexpr milliseconds kLongestWait{8'000};
 
@@ -42,7 +46,7 @@ void ThreadTuner::SetSharers(int n_sharers) {
   threads_ = n_allowed_ = allowed;
   trial_.reset();
   pace_.clear();
-  share_ = 1;
+  ForgetShare();
   wait_down_ = wait_up_ = kFirstWait;
 }
 
@@ -67,7 +71,12 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
   Pace& pace = pace_[size];
   pace.last = now;
   pace.step = ++pace.n_steps == 1 ? wall : (1 - kNew) * pace.step + kNew * wall;
-  share_ = (1 - kNew) * share_ + kNew * std::min(1.0, cpu / (wall * threads_));
+  asked_ += wall * threads_;
+  got_ += cpu;
+  if (asked_ >= kWindow * threads_) {
+    share_ = std::min(1.0, got_ / asked_);
+    asked_ = got_ = Seconds(0);
+  }
   if (pace.n_steps < kKnownSteps) return;
   if (threads_ > 1 && share_ < kEnoughShare && now >= next_down_) {
     // One thread too many is as bad as several: where what the share says is not few enough, half.
@@ -79,6 +88,11 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
   }
 }
 
+void ThreadTuner::ForgetShare() {
+  share_ = 1;
+  asked_ = got_ = Seconds(0);
+}
+
 void ThreadTuner::BeginTrial(TimePoint now, int threads) {
   trial_ = Trial{};
   trial_->threads = threads;
@@ -88,13 +102,13 @@ void ThreadTuner::BeginTrial(TimePoint now, int threads) {
 void ThreadTuner::Judge(TimePoint now) {
   const Trial trial = *trial_;
   trial_.reset();
+  ForgetShare();
   const bool is_up = trial.threads > threads_;
   const bool is_better =
       trial.n_steps >= kTrialSteps && trial.sum < trial.n_steps * (is_up ? kWorthUp : 1.0);
   if (is_better) {
     threads_ = trial.threads;
     pace_.clear();
-    share_ = 1;
     tries_half_ = false;
     (is_up ? wait_up_ : wait_down_) = kFirstWait;
   } else {

@@ -47,13 +47,15 @@ class ThreadTuner {
   };
   void BeginTrial(TimePoint now, int threads);
   void Judge(TimePoint now);
+  void ForgetShare();
 
   const int n_most_;
   const bool is_fixed_;
   int n_allowed_;  // by the sharers
   int threads_;
-  double share_ = 1;          // of the processor time asked for, lately
-  std::map<int, Pace> pace_;  // by size of step, with threads_
+  double share_ = 1;           // of the processor time asked for, lately
+  Seconds asked_{0}, got_{0};  // since then
+  std::map<int, Pace> pace_;   // by size of step, with threads_
   std::optional<Trial> trial_;
   bool tries_half_ = false;
   TimePoint next_down_{}, next_up_{};
