@@ -17,7 +17,8 @@ constexpr double kShareOfOne = 1.25;
 constexpr double kShareOfShort = 4;
 constexpr double kMostCost = 1.5;  // of short prompts: of the time that the streams still take
 constexpr double kMostShare = 8;
-constexpr double kNew = 0.3;  // weight of the newest measurement
+constexpr Seconds kMostTaken{10};  // that is held against short prompts
+constexpr double kNew = 0.3;       // weight of the newest measurement
 
 // Rows beyond a multiple of kRows cost as much as a whole one: 112 tokens a step were read at 205
 // a second where 64 were at 217 and 256 at 250.
@@ -86,7 +87,7 @@ void StepBudget::Note(int n_stream_tokens, int n_prompt_tokens, int n_prompts_wa
     taken_ = Seconds(0);
     return;
   }
-  taken_ += of_prompts;
+  taken_ = std::min(taken_ + of_prompts, kMostTaken);
   credit_ = std::max(credit_ - of_prompts, -ChunkBesideStreams(n_prompts_waiting));
 }
 

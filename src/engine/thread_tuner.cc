@@ -88,6 +88,10 @@ void ThreadTuner::Note(TimePoint now, int n_tokens, Seconds wall, Seconds cpu) {
   }
 }
 
+bool ThreadTuner::IsOverdue(TimePoint now) const {
+  return trial_ && now - trial_->begun > kLongestTrial;
+}
+
 void ThreadTuner::ForgetShare() {
   share_ = 1;
   asked_ = got_ = Seconds(0);

@@ -26,7 +26,7 @@ class ThreadTuner {
   ThreadTuner(int n_most, bool is_fixed);
 
   int threads() const { return trial_ ? trial_->threads : threads_; }
-  bool is_trying() const { return trial_.has_value(); }
+  bool IsOverdue(TimePoint now) const;  // a trial that has lasted too long
   // So many models compute at the moment, this one included: each gets its part of the cores.
   void SetSharers(int n_sharers);
   // A step of `n_tokens` with threads() ended at `now`: it took `wall`, and the process got `cpu`

@@ -36,10 +36,11 @@ Cores::Step Cores::Decode(llama_context* context, const llama_batch& batch, bool
   step.code = llama_decode(context, batch);
   const auto end = std::chrono::steady_clock::now();
   step.took = end - begin;
-  const bool is_after_pause = begin - std::exchange(last_, end) > kPause;
+  const auto pause = begin - std::exchange(last_, end);
+  const bool is_after_pause = pause > kPause && pause > step.took;  // sampling is no pause
   const std::lock_guard lock(mutex_);
-  // A trial is judged all the same: where each step waits for a slow reader it would last for ever.
-  const bool tells = !is_short || !is_after_pause || tuner.is_trying();
+  // A trial ends all the same: where each step waits for a slow reader it would last for ever.
+  const bool tells = !is_short || !is_after_pause || tuner.IsOverdue(end);
   if (step.code == 0 && is_typical && tells)
     tuner.Note(end, batch.n_tokens, step.took, ProcessorTime() - cpu);
   return step;

@@ -138,10 +138,10 @@ Status CheckGrammar(const std::string& grammar, std::string_view source) {
       return Fail(Code::kInvalidArgument,
                   fmt::format("the grammar of {} does not compile", source));
     if (!StaysNarrow(*compiled))
-      return Fail(
-          Code::kInvalidArgument,
-          fmt::format("the grammar of {} is too ambiguous: what begins alike must not hold itself",
-                      source));
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("the grammar of {} is too ambiguous, or too large: what begins alike "
+                              "should not hold itself",
+                              source));
   } catch (const std::exception& error) {
     return Fail(Code::kInvalidArgument,
                 fmt::format("the grammar of {} does not compile: {}", source, error.what()));

@@ -9,11 +9,11 @@
 namespace corral::engine {
 namespace {
 
-constexpr int kStretch = 40;        // steps in which the ways must grow for a walk to go on
+constexpr int kStretch = 12;        // steps in which the ways must grow for a walk to go on
 constexpr int kCharacters = 4'000;  // of a walk
-constexpr int kSeenForAWay = 64;    // a chain of optional properties passes by all that follow
+constexpr int kSeenForAWay = 16;    // a chain of optional properties passes by all that follow
 constexpr std::size_t kTried = 24;  // characters in a step
-constexpr std::int64_t kMostWork = 1'500'000;
+constexpr std::int64_t kMostWork = 4'000'000;
 
 using Element = llama_grammar_element;
 
@@ -117,6 +117,25 @@ std::set<std::uint32_t> NextCharacters(const llama_grammar_stacks& stacks) {
   return next;
 }
 
+// The stacks after `character`; false: too many.
+bool Step(const llama_grammar_rules& rules, const llama_grammar_stacks& stacks,
+          std::uint32_t character, llama_grammar_stacks* after, std::int64_t* work = nullptr) {
+  Frontier next(rules);
+  bool is_narrow = true;
+  for (const llama_grammar_stack& stack : stacks) {
+    if (stack.empty() || IsOfTokens(stack.back())) continue;
+    const Element* behind = stack.back();
+    if (!Takes(&behind, character)) continue;
+    llama_grammar_stack rest(stack.begin(), stack.end() - 1);
+    if (!IsEnd(behind)) rest.push_back(behind);
+    is_narrow = next.Add(std::move(rest));
+    if (!is_narrow) break;
+  }
+  if (work != nullptr) *work -= static_cast<std::int64_t>(stacks.size() + next.n_seen());
+  *after = next.Take();
+  return is_narrow;
+}
+
 // Takes the characters that leave most ways open, as long as these become more.
 bool WalkStaysNarrow(const llama_grammar_rules& rules, llama_grammar_stacks stacks,
                      std::int64_t* work) {
@@ -126,8 +145,8 @@ bool WalkStaysNarrow(const llama_grammar_rules& rules, llama_grammar_stacks stac
     const std::set<std::uint32_t> characters = NextCharacters(stacks);
     llama_grammar_stacks most;
     for (const std::uint32_t character : characters) {
-      llama_grammar_stacks after = stacks;
-      if (!AcceptCharacter(rules, character, &after, work)) return false;
+      llama_grammar_stacks after;
+      if (!Step(rules, stacks, character, &after, work)) return false;
       if (after.size() > most.size()) most = std::move(after);
     }
     if (most.empty()) return true;
@@ -144,44 +163,74 @@ bool WalkStaysNarrow(const llama_grammar_rules& rules, llama_grammar_stacks stac
   return true;
 }
 
+// Hands on each whole character; what is cut stays in `partial`, as with decode_utf8 of llama.cpp.
+// False: `take` gave false.
+template <class Take>
+bool Read(std::string_view text, llama_partial_utf8* partial, const Take& take) {
+  for (const char c : text.substr(0, text.find('\0'))) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (partial->n_remain <= 0) {
+      constexpr int kLengths[] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 3, 4};
+      const int length = kLengths[byte >> 4];
+      partial->n_remain = std::max(length, 1) - 1;
+      partial->value = length <= 1 ? byte : byte & ((1U << (7 - length)) - 1);
+    } else {
+      partial->value = (partial->value << 6) + (byte & 0x3F);
+      --partial->n_remain;
+    }
+    if (partial->n_remain == 0 && !take(partial->value)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool AcceptCharacter(const llama_grammar_rules& rules, std::uint32_t character,
                      llama_grammar_stacks* stacks, std::int64_t* work) {
-  Frontier next(rules);
-  bool is_narrow = true;
-  for (const llama_grammar_stack& stack : *stacks) {
-    if (stack.empty() || IsOfTokens(stack.back())) continue;
-    const Element* behind = stack.back();
-    if (!Takes(&behind, character)) continue;
-    llama_grammar_stack rest(stack.begin(), stack.end() - 1);
-    if (!IsEnd(behind)) rest.push_back(behind);
-    is_narrow = next.Add(std::move(rest));
-    if (!is_narrow) break;
-  }
-  if (work != nullptr) *work -= static_cast<std::int64_t>(stacks->size() + next.n_seen());
-  *stacks = next.Take();
+  llama_grammar_stacks after;
+  const bool is_narrow = Step(rules, *stacks, character, &after, work);
+  *stacks = std::move(after);
   return is_narrow;
 }
 
 bool AcceptText(llama_grammar* grammar, std::string_view text) {
-  // As decode_utf8 of llama.cpp: what is cut goes on with the next text.
-  llama_partial_utf8& partial = grammar->partial_utf8;
-  for (const char c : text) {
-    const auto byte = static_cast<std::uint8_t>(c);
-    if (partial.n_remain <= 0) {
-      constexpr int kLengths[] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 3, 4};
-      const int length = kLengths[byte >> 4];
-      partial.n_remain = std::max(length, 1) - 1;
-      partial.value = length <= 1 ? byte : byte & ((1U << (7 - length)) - 1);
-    } else {
-      partial.value = (partial.value << 6) + (byte & 0x3F);
-      --partial.n_remain;
-    }
-    if (partial.n_remain > 0) continue;
-    if (!AcceptCharacter(grammar->rules, partial.value, &grammar->stacks)) return false;
+  return Read(text, &grammar->partial_utf8, [&](std::uint32_t character) {
+    return AcceptCharacter(grammar->rules, character, &grammar->stacks);
+  });
+}
+
+bool AreAmbiguous(const llama_grammar& grammar) {
+  const auto is_of_tokens = [](const llama_grammar_stack& stack) {
+    return !stack.empty() && IsOfTokens(stack.back());
+  };
+  if (std::any_of(grammar.stacks.begin(), grammar.stacks.end(), is_of_tokens)) return false;
+  std::set<std::uint32_t> seen;
+  for (const llama_grammar_stack& stack : grammar.stacks) {
+    const std::uint32_t character = stack.empty() ? 0 : CharacterFor(stack.back());
+    if (character == 0 || !seen.insert(character).second) continue;
+    const auto takes_it = [character](const llama_grammar_stack& other) {
+      const Element* top = other.empty() ? nullptr : other.back();
+      return top != nullptr && Takes(&top, character);
+    };
+    if (std::count_if(grammar.stacks.begin(), grammar.stacks.end(), takes_it) > 1) return true;
   }
-  return true;
+  return false;
+}
+
+bool FitsText(const llama_grammar& grammar, std::string_view text) {
+  if (text.empty() || text.front() == '\0') return false;
+  llama_grammar_stacks stacks;
+  bool has_begun = false;
+  llama_partial_utf8 partial = grammar.partial_utf8;
+  const auto take = [&](std::uint32_t character) {
+    llama_grammar_stacks after;
+    const bool is_narrow =
+        Step(grammar.rules, has_begun ? stacks : grammar.stacks, character, &after);
+    stacks = std::move(after);
+    has_begun = true;
+    return is_narrow && !stacks.empty();
+  };
+  return Read(text, &partial, take) && partial.n_remain <= 0;
 }
 
 bool StaysNarrow(const llama_grammar& grammar) {
@@ -191,7 +240,7 @@ bool StaysNarrow(const llama_grammar& grammar) {
     return false;
   }
   for (const llama_grammar_rule& rule : grammar.rules) {
-    if (work <= 0) break;
+    if (work <= 0) return false;
     Frontier begin(grammar.rules);
     const Element* alternative = rule.data();
     for (bool has_more = !rule.empty(); has_more;) {
@@ -201,6 +250,7 @@ bool StaysNarrow(const llama_grammar& grammar) {
       has_more = alternative->type == LLAMA_GRETYPE_ALT;
       if (has_more) ++alternative;
     }
+    work -= static_cast<std::int64_t>(begin.n_seen());
     if (!WalkStaysNarrow(grammar.rules, begin.Take(), &work)) return false;
   }
   return true;

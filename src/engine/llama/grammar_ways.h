@@ -14,7 +14,7 @@
 namespace corral::engine {
 
 // Open at once, at most. An enumeration of so many values has as many.
-inline constexpr std::size_t kMostOpenWays = 1024;
+inline constexpr std::size_t kMostOpenWays = 4096;
 
 // What llama_grammar_accept makes of `stacks`, in another order. False: there are more than
 // kMostOpenWays, and `stacks` are worth nothing. `work`, if there is one, is lowered by what was
@@ -22,11 +22,20 @@ inline constexpr std::size_t kMostOpenWays = 1024;
 bool AcceptCharacter(const llama_grammar_rules& rules, std::uint32_t character,
                      llama_grammar_stacks* stacks, std::int64_t* work = nullptr);
 
-// The same for a text, whose last character may be cut: the grammar keeps its beginning.
+// The same for a text, up to a NUL; its last character may be cut: the grammar keeps its beginning.
 bool AcceptText(llama_grammar* grammar, std::string_view text);
 
+// Whether what follows can be judged by FitsText only: two ways go on with the same character.
+// llama.cpp looks at each path of a token through them, of which there are as many as the ways to
+// the power of its length. False where tokens are part of the grammar.
+bool AreAmbiguous(const llama_grammar& grammar);
+
+// Whether the text may come next, its last character whole. A text that ends in the middle of a
+// character does not fit: others say the same in whole ones.
+bool FitsText(const llama_grammar& grammar, std::string_view text);
+
 // Whether no text leads to too many: each rule is entered, and the characters are taken that
-// multiply ways most. Of a grammar that takes long to look at, the first rules.
+// multiply ways most. False, too, where that takes too long.
 bool StaysNarrow(const llama_grammar& grammar);
 
 }  // namespace corral::engine

@@ -226,6 +226,7 @@ Status Sampler::SetGrammar(const PreparedPrompt& prompt) {
 Token Sampler::Sample(llama_context* context, int row) {
   Token token = Pick(context, row);
   if (grammar_) {
+    is_ambiguous_ = AreAmbiguous(*grammar_);
     // Most tokens fit: the whole vocabulary is looked at only when one does not.
     if (!Allows(token)) token = PickAllowed(context, row);
     Accept(token);
@@ -245,6 +246,7 @@ void Sampler::Accept(Token token) {
   } else if (!AcceptText(grammar_.get(), model_.TokenText(token, true))) {
     throw std::runtime_error("what fits the format is too ambiguous");
   }
+  if (grammar_->stacks.empty()) throw std::runtime_error("a token does not fit the format");
 }
 
 Token Sampler::Pick(llama_context* context, int row) {
@@ -254,6 +256,8 @@ Token Sampler::Pick(llama_context* context, int row) {
 }
 
 bool Sampler::Allows(Token token) const {
+  if (is_ambiguous_ && !model_.IsEndOfGeneration(token))
+    return FitsText(*grammar_, model_.TokenText(token, true));
   llama_token_data one{token, 1.0F, 0.0F};
   llama_token_data_array candidates{&one, 1, -1, false};
   llama_grammar_apply_impl(*grammar_, &candidates);
@@ -267,7 +271,12 @@ Token Sampler::PickAllowed(llama_context* context, int row) {
   std::vector<llama_token_data> all(n_vocab);
   for (std::size_t i = 0; i < n_vocab; ++i) all[i] = {static_cast<Token>(i), logits[i], 0.0F};
   llama_token_data_array candidates{all.data(), n_vocab, -1, false};
-  llama_grammar_apply_impl(*grammar_, &candidates);
+  if (is_ambiguous_) {
+    for (llama_token_data& one : all)
+      if (!Allows(one.id)) one.logit = -INFINITY;
+  } else {
+    llama_grammar_apply_impl(*grammar_, &candidates);
+  }
   bool has_any = false;
   for (const llama_token_data& one : all) {
     logits[static_cast<std::size_t>(one.id)] = one.logit;

@@ -55,6 +55,7 @@ class Sampler {
   const LoadedModel& model_;
   common_sampler_ptr chain_;  // null: greedy without penalties and lazy grammar
   std::unique_ptr<llama_grammar, GrammarDeleter> grammar_;  // null: none, or a lazy one in chain_
+  bool is_ambiguous_ = false;  // grammar_, before this step: see AreAmbiguous
 };
 
 }  // namespace corral::engine

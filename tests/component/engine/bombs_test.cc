@@ -271,7 +271,13 @@ std::vector<std::string> Multiplying() {
   for (int i = 1; i < 60; ++i) many += "," + list;
   std::string hidden = list + "," + list;
   for (int i = 0; i < 40; ++i) hidden += R"(,{"const":"word)" + std::to_string(i) + "\"}";
-  return {behind_a_key(many), behind_a_key(hidden), behind_a_key(object + "," + object)};
+  // Behind what has thousands of rules itself.
+  const std::string behind_a_string =
+      R"({"type":"object","properties":{"a":{"type":"string","maxLength":2000},"z":{"$ref":"#/$defs/n"}},)"
+      R"("$defs":{"n":{"anyOf":[)" +
+      list + "," + list + "]}}}";
+  return {behind_a_key(many), behind_a_key(hidden), behind_a_key(object + "," + object),
+          behind_a_string};
 }
 
 TEST(EngineBombs, SchemasWhoseWaysMultiplyAreRefused) {
@@ -302,12 +308,39 @@ TEST(EngineBombs, SchemasThatAreLargeOrRecursiveButClearAreNot) {
       R"("left":{"$ref":"#/$defs/n"},"right":{"$ref":"#/$defs/n"}},"required":["op","left","right"]},)"
       R"({"type":"object","properties":{"op":{"const":"-"},"of":{"$ref":"#/$defs/n"}},)"
       R"("required":["op","of"]},{"type":"number"}]}}})";
-  for (const std::string& fine : {words, optional, tree}) {
+  std::string variants = R"({"anyOf":[)";
+  for (int variant = 0; variant < 9; ++variant) {
+    variants += std::string(variant > 0 ? "," : "") + R"({"type":"object","properties":{)";
+    for (int i = 0; i < 30; ++i) {
+      variants += std::string(i > 0 ? "," : "") + "\"v" + std::to_string(variant) + "p" +
+                  std::to_string(i) + R"(":{"type":"integer"})";
+    }
+    variants += "}}";
+  }
+  variants += "]}";
+  for (const std::string& fine : {words, optional, tree, variants}) {
     GenerateJob job = Greedy("hello", 60);
     job.format_json = fine;
     const Story story = bench.Run(job);
     EXPECT_TRUE(story.IsFinished()) << fine.substr(0, 80) << ": " << story.error().message;
   }
+}
+
+// Many ways that go on with the same letters, and a vocabulary of words: as many paths through a
+// word as the ways to the power of its length, if each is gone.
+TEST(EngineBombs, PatternsOfManyEqualWaysAreFollowed) {
+  Bench bench(EndlessModel());
+  std::string pattern = "^(";
+  for (char last = 'z'; last > 'j'; --last)
+    pattern += std::string(last < 'z' ? "|" : "") + "[ a-" + last + "]";
+  pattern += ")*$";
+  GenerateJob job = Greedy("hello", 40);
+  job.format_json = R"({"type":"string","pattern":")" + pattern + "\"}";
+  const Story story = bench.Run(job);
+  ASSERT_TRUE(story.IsFinished()) << story.error().message;
+  EXPECT_EQ(story.finish().eval_tokens, 40) << story.text;
+  job.sampling.temperature = 1;
+  EXPECT_TRUE(bench.Run(job).IsFinished());
 }
 
 }  // namespace
