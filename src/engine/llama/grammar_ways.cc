@@ -1,7 +1,7 @@
 #include "engine/llama/grammar_ways.h"
 
 #include <algorithm>
-#include <functional>
+#include <cstdint>
 #include <set>
 #include <utility>
 #include <vector>
@@ -185,17 +185,12 @@ bool Read(std::string_view text, llama_partial_utf8* partial, const Take& take) 
 
 }  // namespace
 
-bool AcceptCharacter(const llama_grammar_rules& rules, std::uint32_t character,
-                     llama_grammar_stacks* stacks, std::int64_t* work) {
-  llama_grammar_stacks after;
-  const bool is_narrow = Step(rules, *stacks, character, &after, work);
-  *stacks = std::move(after);
-  return is_narrow;
-}
-
 bool AcceptText(llama_grammar* grammar, std::string_view text) {
   return Read(text, &grammar->partial_utf8, [&](std::uint32_t character) {
-    return AcceptCharacter(grammar->rules, character, &grammar->stacks);
+    llama_grammar_stacks after;
+    const bool is_narrow = Step(grammar->rules, grammar->stacks, character, &after);
+    grammar->stacks = std::move(after);
+    return is_narrow;
   });
 }
 

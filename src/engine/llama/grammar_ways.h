@@ -8,7 +8,6 @@
 #include <llama-grammar.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
 
 namespace corral::engine {
@@ -16,13 +15,8 @@ namespace corral::engine {
 // Open at once, at most. An enumeration of so many values has as many.
 inline constexpr std::size_t kMostOpenWays = 4096;
 
-// What llama_grammar_accept makes of `stacks`, in another order. False: there are more than
-// kMostOpenWays, and `stacks` are worth nothing. `work`, if there is one, is lowered by what was
-// looked at.
-bool AcceptCharacter(const llama_grammar_rules& rules, std::uint32_t character,
-                     llama_grammar_stacks* stacks, std::int64_t* work = nullptr);
-
-// The same for a text, up to a NUL; its last character may be cut: the grammar keeps its beginning.
+// Takes a text as llama.cpp does, up to a NUL; its last character may be cut: the grammar keeps its
+// beginning. False: more than kMostOpenWays, and the grammar is worth nothing.
 bool AcceptText(llama_grammar* grammar, std::string_view text);
 
 // Whether what follows can be judged by FitsText only: two ways go on with the same character.
