@@ -150,7 +150,16 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
   bool Open(bool is_array) {
-    if (place_ == Place::kTools && levels_.size() == 1) counts_ = {};  // the next tool
+    if (place_ == Place::kTools && levels_.size() == 1) {  // the next tool
+      all_values_ += counts_.n_values;
+      all_repetitions_ += counts_.repetitions;
+      counts_ = {};
+      if (all_values_ > limits_.tools * limits_.values)
+        return Refuse("too many values before it", std::to_string(limits_.tools * limits_.values));
+      if (all_repetitions_ > limits_.tools * limits_.repetitions)
+        return Refuse("too high lengths before it",
+                      std::to_string(static_cast<int>(limits_.tools * limits_.repetitions)));
+    }
     if (!Value()) return false;
     const int n_around = place_ == Place::kTools ? kLevelsAroundParameters : 0;
     if (static_cast<int>(levels_.size()) - n_around >= limits_.depth) {
@@ -183,6 +192,8 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
     double repetitions = 0;
     std::size_t pattern_bytes = 0;
   } counts_;
+  int all_values_ = 0;  // of the tools before this one
+  double all_repetitions_ = 0;
 };
 
 Status Check(std::string_view json, const SchemaLimits& limits, Place place) {

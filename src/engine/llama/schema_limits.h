@@ -22,6 +22,7 @@ struct SchemaLimits {
   int choices = 1000;         // enum values and members of anyOf, oneOf, allOf, together
   double repetitions = 4000;  // minLength, maxLength, minItems and maxItems, together
   std::size_t pattern_bytes = 2048;  // of all patterns
+  int tools = 8;                     // in which `values` and `repetitions` may be used up together
 };
 
 // kInvalidArgument names the limit, or the bound of an integer. Text that is no JSON is an error,
@@ -29,7 +30,8 @@ struct SchemaLimits {
 Status CheckSchema(std::string_view schema, const SchemaLimits& limits = {});
 
 // The same for a request's tools, an array: each tool by itself, whose parameters may have as much
-// as a schema. Their bytes have no limit of their own: descriptions may be long.
+// as a schema, and a few schemas' worth together: they are compiled as one. Their bytes have no
+// limit of their own: descriptions may be long.
 Status CheckTools(std::string_view tools_json, const SchemaLimits& limits = {});
 
 }  // namespace corral::engine
